@@ -1,0 +1,27 @@
+"""Classifies texts: one JSON object a line.
+
+albert-gpt-tf predict --preset=runs/docstrings_albert/preset "Return the sum of array elements over an axis."
+albert-gpt-tf predict --preset=runs/docstrings_albert/preset < texts.txt
+"""
+
+import json
+import sys
+from itertools import islice
+
+from absl import flags
+
+_PRESET = flags.DEFINE_string("preset", None, "Preset directory of the model.", required=True)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Texts computed at a time.", lower_bound=1)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command."""
+    from albert_gpt_tf.tasks.load import load_task
+
+    task = load_task(_PRESET.value)
+    texts = iter(arguments) if arguments else (line.rstrip("\n") for line in sys.stdin)
+    while batch := list(islice(texts, _BATCH_SIZE.value)):
+        for text, scores in zip(batch, task.predict(batch, verbose=0), strict=True):
+            scores = dict(zip(task.labels, map(float, scores), strict=True))
+            label = max(scores, key=scores.get)
+            print(json.dumps({"text": text, "label": label, "score": scores[label], "scores": scores}), flush=True)

@@ -1,0 +1,165 @@
+"""Documents to batches for a causal language model, and to windows that measure it token by token."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# Large enough to keep the tokenizer's ops busy, small enough that a chunk and its tokens stay a few megabytes.
+_CHARACTERS_PER_CHUNK = 1_000_000
+
+
+def token_stream(documents: Sequence[str], tokenizer) -> np.ndarray:
+    """Tokenizes documents into one vector in which an end of text stands before the first and after every document.
+
+    Args:
+        documents: list of str. Empty ones are left out.
+        tokenizer: a tokenizer with `tokenize` ([B] strings to a RaggedTensor of ids) and `end_of_text_id`.
+
+    Returns:
+        int32 array of shape (tokens,): end, first document, end, second document, end, and so on.
+
+    Example:
+
+    >>> tokens = token_stream(["One document.", "Another."], tokenizer)
+    """
+    end = tokenizer.end_of_text_id
+    parts = [np.array([end], np.int32)]
+    for chunk in _chunks(documents):
+        ids = tokenizer.tokenize(tf.constant(chunk, tf.string))
+        # Each row's end is where the next row starts, and there the end of text goes.
+        parts.append(np.insert(ids.flat_values.numpy(), ids.row_splits.numpy()[1:], end).astype(np.int32))
+    return np.concatenate(parts)
+
+
+def causal_windows(
+    documents: Sequence[str],
+    tokenizer,
+    sequence_length: int,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    repeat: bool = False,
+) -> tf.data.Dataset:
+    """Cuts documents into batches of (token ids, next token ids) to train a causal language model on.
+
+    The token stream is cut into windows of `sequence_length + 1` tokens, of which each begins with the last token of
+    the one before: within an epoch every token is predicted once, and nothing is padding. What does not fill a window,
+    or a batch, at the end of an epoch is left out.
+
+    Args:
+        documents: list of str.
+        tokenizer: a tokenizer with `tokenize` and `end_of_text_id` (see `token_stream`).
+        sequence_length: int, tokens in a row of a batch.
+        batch_size: int, rows in a batch.
+        shuffle_seed: int or None. With a seed the windows come in an order drawn from the seed and the number of the
+            epoch, the same on every run. Defaults to None: the order of the documents.
+        repeat: bool. If True, epochs follow one another without end, each in an order of its own. If False, the
+            dataset is one epoch, in the same order however often it is iterated. Defaults to False.
+
+    Returns:
+        A dataset of (token_ids, next_token_ids), both int32 of shape (batch_size, sequence_length). It is
+        deterministic, so that `skip(n)` resumes it after n batches.
+
+    Raises:
+        ValueError: if the documents do not fill one batch.
+
+    Example:
+
+    >>> dataset = causal_windows(documents, tokenizer, sequence_length=256, batch_size=16, shuffle_seed=0, repeat=True)
+    >>> model.fit(dataset, steps_per_epoch=100)
+    """
+    stream = token_stream(documents, tokenizer)
+    window_count = (len(stream) - 1) // sequence_length
+    steps = window_count // batch_size
+    if steps == 0:
+        raise ValueError(
+            f"Expected at least batch_size * sequence_length + 1 = {batch_size * sequence_length + 1} tokens, received "
+            f"{len(stream)}. Give more text, or a smaller batch_size or sequence_length."
+        )
+    with tf.device("/cpu:0"):  # the input pipeline runs there, so the stream need not cross over from a GPU
+        tokens = tf.constant(stream)
+
+    def batches_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.range(window_count)
+        if shuffle_seed is not None:
+            order = tf.random.experimental.stateless_shuffle(
+                order, seed=tf.stack([tf.cast(shuffle_seed, tf.int64), epoch])
+            )
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * batch_size], (steps, batch_size)))
+
+    def cut(windows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        places = windows[:, tf.newaxis] * sequence_length + tf.range(sequence_length + 1)
+        batch = tf.gather(tokens, tf.ensure_shape(places, (batch_size, sequence_length + 1)))
+        return batch[:, :-1], batch[:, 1:]
+
+    epochs = tf.data.Dataset.range(tf.int64.max if repeat else 1)
+    dataset = epochs.flat_map(batches_of_epoch).map(cut)
+    cardinality = tf.data.INFINITE_CARDINALITY if repeat else steps
+    return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_windows(documents: Sequence[str], tokenizer, sequence_length: int, batch_size: int) -> tf.data.Dataset:
+    """Cuts documents into batches in which every token, and every end of a document, is predicted exactly once.
+
+    The sum of the weighted negative log-likelihoods over the dataset, in bits, divided by `count_bytes(documents)` is
+    the model's bits per byte. A prediction sees what stands before it in its window only.
+
+    Args:
+        documents: list of str.
+        tokenizer: a tokenizer with `tokenize` and `end_of_text_id` (see `token_stream`).
+        sequence_length: int, tokens in a row of a batch.
+        batch_size: int, rows in a batch.
+
+    Returns:
+        A dataset of (token_ids, next_token_ids, weights): int32, int32 and float32 of shape (batch_size,
+        sequence_length). Weights are 1, and 0 on the padding that fills the last batch with ends of text.
+
+    Raises:
+        ValueError: if there is no text.
+
+    Example:
+
+    >>> dataset = evaluation_windows(documents, tokenizer, sequence_length=256, batch_size=16)
+    """
+    stream = token_stream(documents, tokenizer)
+    predictions = len(stream) - 1
+    if predictions == 0:
+        raise ValueError(f"Expected text to evaluate on, received {len(documents)} documents without any.")
+    shape = (-1, batch_size, sequence_length)
+    padding = -predictions % (batch_size * sequence_length)
+    token_ids, next_token_ids = (
+        np.pad(part, (0, padding), constant_values=tokenizer.end_of_text_id).reshape(shape)
+        for part in (stream[:-1], stream[1:])
+    )
+    weights = np.pad(np.ones(predictions, np.float32), (0, padding)).reshape(shape)
+    return tf.data.Dataset.from_tensor_slices((token_ids, next_token_ids, weights))
+
+
+def count_bytes(documents: Sequence[str]) -> int:
+    """Counts the UTF-8 bytes of all documents, by which bits per byte divide.
+
+    Args:
+        documents: list of str.
+
+    Returns:
+        int, bytes.
+
+    Example:
+
+    >>> count_bytes(["naïve", "b"])
+    7
+    """
+    return sum(len(document.encode()) for document in documents)
+
+
+def _chunks(documents: Sequence[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    characters = 0
+    for document in filter(None, documents):
+        chunk.append(document)
+        characters += len(document)
+        if characters >= _CHARACTERS_PER_CHUNK:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

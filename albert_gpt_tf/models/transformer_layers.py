@@ -1,0 +1,152 @@
+"""The layers that ALBERT and GPT share: self-attention, the feed-forward network and layer norm.
+
+Axes: batch, length, heads, head_dim; `query` and `key` are lengths. Kernels are `[in, heads * head_dim]` and biases
+flat, so that a rule such as "no weight decay on rank 1" sees a bias as a bias.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from albert_gpt_tf.models.activations import get_activation
+
+# Added to the score of a key that must not be seen. Finite, so that a row with no visible key gives no NaN, and
+# within the range of bfloat16 and float16 once halved by two such masks.
+MASKED = -30000.0
+
+
+def key_padding_bias(padding_mask):
+    """Turns a padding mask into a score bias: [batch, key] bool -> [batch, 1, 1, key] float32."""
+    return tf.where(tf.cast(padding_mask, "bool"), 0.0, MASKED)[:, None, None, :]
+
+
+def causal_bias(length):
+    """Hides the future: length -> [1, 1, query, key] float32 with MASKED above the diagonal."""
+    position = tf.range(length)
+    return tf.where(position[:, None] >= position[None, :], 0.0, MASKED)[None, None]
+
+
+class SelfAttention(keras.layers.Layer):
+    """Multi-head scaled dot-product self-attention.
+
+    Args:
+        num_heads: int, number of heads.
+        head_dim: int, width of a head.
+        kernel_initializer: keras initializer of the query, key and value kernels.
+        output_initializer: keras initializer of the output kernel. Defaults to `kernel_initializer`.
+        dropout: float, dropout rate of the attention probabilities. Defaults to 0.
+
+    Reference:
+        Vaswani et al., 2017, arXiv:1706.03762, section 3.2.
+    """
+
+    def __init__(self, num_heads, head_dim, kernel_initializer, output_initializer=None, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.kernel_initializer = kernel_initializer
+        self.output_initializer = output_initializer or kernel_initializer
+        self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        hidden_dim, width = input_shape[-1], self.num_heads * self.head_dim
+        self.query = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "query")
+        self.key = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "key")
+        self.value = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "value")
+        self.output_dense = _dense(width, hidden_dim, self.output_initializer, self.dtype_policy, "output")
+
+    def call(self, x, attention_bias, remember: Callable | None = None, training=None):
+        """Mixes the positions.
+
+        Args:
+            x: float [batch, length, hidden_dim].
+            attention_bias: float32, broadcast over [batch, heads, query, key]; `MASKED` hides a key.
+            remember: function (key, value) -> (key, value), each [batch, heads, length, head_dim]. A cache puts
+                itself here: it stores the new keys and values and gives back those that the query may see.
+            training: bool, applies dropout.
+
+        Returns:
+            float [batch, length, hidden_dim].
+        """
+        # [batch, length, heads * head_dim] -> [batch, heads, length, head_dim]
+        query, key, value = (self._split_heads(dense(x)) for dense in (self.query, self.key, self.value))
+        if remember is not None:
+            key, value = remember(key, value)
+        scores = tf.matmul(query * self.head_dim**-0.5, key, transpose_b=True)  # [batch, heads, query, key]
+        # The softmax runs in float32 under every precision policy.
+        probabilities = tf.nn.softmax(tf.cast(scores, "float32") + attention_bias)
+        probabilities = self.probability_dropout(tf.cast(probabilities, self.compute_dtype), training=training)
+        mixed = tf.matmul(probabilities, value)  # [batch, heads, query, head_dim]
+        # [batch, heads, length, head_dim] -> [batch, length, heads * head_dim]
+        mixed = tf.transpose(mixed, [0, 2, 1, 3])
+        shape = tf.shape(mixed)
+        return self.output_dense(tf.reshape(mixed, [shape[0], shape[1], self.num_heads * self.head_dim]))
+
+    def _split_heads(self, x):
+        shape = tf.shape(x)
+        return tf.transpose(tf.reshape(x, [shape[0], shape[1], self.num_heads, self.head_dim]), [0, 2, 1, 3])
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="albert_gpt_tf")
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer norm over the last axis, in float32 under every precision policy.
+
+    Keras takes the variance as E[x²] - E[x]², which rounding can make negative: with ALBERT's epsilon of 1e-12 that is
+    NaN (seen in TFLite). Here the centred values are squared.
+
+    Reference:
+        Ba et al., 2016, arXiv:1607.06450.
+    """
+
+    def call(self, x):
+        """float [..., hidden_dim] -> the same shape."""
+        x = tf.cast(x, "float32")
+        centred = x - tf.reduce_mean(x, -1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+        normed = centred * tf.math.rsqrt(variance + self.epsilon)
+        gamma, beta = tf.cast(self.gamma, "float32"), tf.cast(self.beta, "float32")
+        return tf.cast(normed * gamma + beta, self.compute_dtype)
+
+
+class FeedForward(keras.layers.Layer):
+    """The position-wise network: widen, activate, narrow.
+
+    Args:
+        intermediate_dim: int, inner width.
+        activation: str, see `get_activation`.
+        kernel_initializer: keras initializer of the first kernel.
+        output_initializer: keras initializer of the second kernel. Defaults to `kernel_initializer`.
+
+    Reference:
+        Vaswani et al., 2017, arXiv:1706.03762, section 3.3.
+    """
+
+    def __init__(self, intermediate_dim, activation, kernel_initializer, output_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.intermediate_dim = intermediate_dim
+        self.activation = get_activation(activation)
+        self.kernel_initializer = kernel_initializer
+        self.output_initializer = output_initializer or kernel_initializer
+
+    def build(self, input_shape):
+        hidden_dim, width = input_shape[-1], self.intermediate_dim
+        self.intermediate_dense = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "intermediate")
+        self.output_dense = _dense(width, hidden_dim, self.output_initializer, self.dtype_policy, "output")
+
+    def call(self, x):
+        """float [batch, length, hidden_dim] -> the same shape."""
+        return self.output_dense(self.activation(self.intermediate_dense(x)))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def _dense(in_dim, out_dim, initializer, dtype, name):
+    """A built dense layer, its kernel `[in_dim, out_dim]` drawn with a seed of its own."""
+    layer = keras.layers.Dense(out_dim, kernel_initializer=initializer.clone(), dtype=dtype, name=name)
+    layer.build((None, None, in_dim))
+    return layer

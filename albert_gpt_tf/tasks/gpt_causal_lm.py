@@ -1,0 +1,294 @@
+"""Language modelling with GPT: train on text, continue prompts, score texts."""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+import keras_nlp
+import tensorflow as tf
+
+from albert_gpt_tf.generation.generate import generate
+from albert_gpt_tf.generation.sampling import Sampling
+from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+from albert_gpt_tf.tasks.task import Task
+from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
+from albert_gpt_tf.text.packing import pack_causal
+
+# Inputs of `GPTCausalLM.answer`, one value a row: TF Serving merges the rows of several requests into one batch.
+GENERATE_INPUTS = {
+    "prompt": tf.TensorSpec([None], tf.string, "prompt"),
+    "max_new_tokens": tf.TensorSpec([None], tf.int32, "max_new_tokens"),
+    "temperature": tf.TensorSpec([None], tf.float32, "temperature"),
+    "top_k": tf.TensorSpec([None], tf.int32, "top_k"),
+    "top_p": tf.TensorSpec([None], tf.float32, "top_p"),
+    "repetition_penalty": tf.TensorSpec([None], tf.float32, "repetition_penalty"),
+    "seed": tf.TensorSpec([None], tf.int32, "seed"),
+}
+
+
+@keras.saving.register_keras_serializable(package="albert_gpt_tf")
+class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
+    """Texts to inputs and targets of next-token prediction.
+
+    A text becomes `<|endoftext|> text <|endoftext|>`, cut to `sequence_length + 1` tokens: the model learns to begin
+    a text, to go on and to end it. Inputs are all tokens but the last, targets all but the first, padding has weight 0.
+
+    Args:
+        tokenizer: a `GPT2Tokenizer`.
+        sequence_length: int, length of the packed row; longer texts are cut. Defaults to 1024.
+
+    Example:
+        >>> ids, targets, weights = GPTCausalLMPreprocessor(tokenizer, sequence_length=8)(["a fox"])
+        >>> targets.shape
+        TensorShape([1, 8])
+    """
+
+    backbone_cls = GPTBackbone
+    tokenizer_cls = GPT2Tokenizer
+
+    def __init__(self, tokenizer, sequence_length=1024, **kwargs):
+        super().__init__(**kwargs)
+        self.tokenizer = tokenizer
+        self.sequence_length = sequence_length
+
+    def build(self, input_shape=None):
+        """Nothing to build: the tokenizer has its vocabulary."""
+
+    def call(self, x, y=None, sample_weight=None):
+        """Packs text.
+
+        Args:
+            x: strings [batch] or a scalar.
+            y: must be `None`: the targets are the text's own tokens.
+            sample_weight: float [batch], multiplies the weights of a text's tokens. Defaults to `None`.
+
+        Returns:
+            ({`token_ids` int32, `padding_mask` bool}, targets int32, weights float32), each [batch, sequence_length].
+        """
+        if y is not None:
+            raise ValueError("Language modelling takes text alone: its targets are the text's own tokens. Received: y")
+        text = tf.convert_to_tensor(x)
+        is_scalar = text.shape.rank == 0
+        ids = self.tokenizer.tokenize(text[None] if is_scalar else text)
+        end_id = self.tokenizer.end_of_text_id
+        starts = tf.fill([ids.nrows(), 1], end_id)
+        ids, mask = pack_causal(
+            tf.concat([starts, ids], 1), self.sequence_length + 1, end_id, self.tokenizer.pad_id, add_end=True
+        )
+        inputs = {"token_ids": ids[:, :-1], "padding_mask": mask[:, :-1]}
+        weights = tf.cast(mask[:, 1:], tf.float32)  # a target counts if it is a real token
+        if sample_weight is not None:
+            weights *= tf.cast(sample_weight, tf.float32)[..., None]
+        packed = (inputs, ids[:, 1:], weights)
+        return tf.nest.map_structure(lambda t: t[0], packed) if is_scalar else packed
+
+    def get_config(self):
+        return {**super().get_config(), "sequence_length": self.sequence_length}
+
+
+@keras.saving.register_keras_serializable(package="albert_gpt_tf")
+class GPTCausalLM(Task):
+    """GPT with its token embedding as output layer.
+
+    Called on a dict of ids it returns logits `[batch, length, vocabulary]`.
+
+    Args:
+        backbone: a `GPTBackbone`.
+        preprocessor: a `GPTCausalLMPreprocessor`, another callable with its contract, or `None`, for ids.
+        tokenizer: a `GPT2Tokenizer`, from which the default preprocessor is made. Defaults to `None`.
+
+    Raises:
+        ValueError: both a preprocessor and a tokenizer.
+
+    Example:
+        >>> causal_lm = GPTCausalLM(backbone, tokenizer=tokenizer)
+        >>> causal_lm.fit(["the fox runs", "the dog sleeps"], verbose=0)
+        >>> causal_lm.generate("the", max_new_tokens=5)
+        ' fox runs'
+
+    Reference:
+        Radford et al., 2019, section 2.
+    """
+
+    backbone_cls = GPTBackbone
+    preprocessor_cls = GPTCausalLMPreprocessor
+
+    def __init__(self, backbone, preprocessor=None, tokenizer=None, **kwargs):
+        if preprocessor is not None and tokenizer is not None:
+            raise ValueError("Give preprocessor=... or tokenizer=..., not both: a preprocessor holds its tokenizer.")
+        if tokenizer is not None:
+            preprocessor = GPTCausalLMPreprocessor(tokenizer, sequence_length=backbone.max_sequence_length)
+
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+
+        # === Functional Model ===
+        hidden = backbone(backbone.input)  # [batch, length, hidden_dim]
+        logits = backbone.token_embedding(hidden, reverse=True)  # [batch, length, vocabulary]
+        super().__init__(inputs=backbone.input, outputs=logits, **kwargs)
+
+    # === Generation ===
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+    ) -> str | list[str]:
+        """Continues prompts.
+
+        Args:
+            prompts: a string or a list of them; an empty one starts a new text. The last tokens of a prompt that is
+                too long for the context together with `max_new_tokens` are kept.
+            max_new_tokens: int, tokens to generate at most. Defaults to 64.
+            temperature: float, 0 for the most probable token at each step. Defaults to 0.
+            top_k: int, sample from the k most probable tokens; 0 for all. Defaults to 0.
+            top_p: float, sample from the most probable tokens that together reach p; 1 for all. Defaults to 1.
+            repetition_penalty: float, above 1 makes tokens that the text already holds less likely. Defaults to 1.
+            seed: int; row i of a list uses `seed + i`. Defaults to 0.
+
+        Returns:
+            The continuation, without the prompt; a list if `prompts` is one. Lists of ids in place of strings are
+            taken when the task has no preprocessor, and lists of ids returned.
+
+        Raises:
+            ValueError: a parameter is out of range.
+        """
+        if max_new_tokens < 0 or top_p <= 0 or repetition_penalty <= 0:
+            raise ValueError(
+                "max_new_tokens must be 0 or more, top_p and repetition_penalty above 0. Received: "
+                f"max_new_tokens={max_new_tokens}, top_p={top_p}, repetition_penalty={repetition_penalty}"
+            )
+        is_single = isinstance(prompts, str | bytes) or (len(prompts) > 0 and isinstance(prompts[0], int))
+        prompts = [prompts] if is_single else list(prompts)
+        rows = len(prompts)
+        parameters = {
+            "max_new_tokens": tf.fill([rows], max_new_tokens),
+            "temperature": tf.fill([rows], float(temperature)),
+            "top_k": tf.fill([rows], top_k),
+            "top_p": tf.fill([rows], float(top_p)),
+            "repetition_penalty": tf.fill([rows], float(repetition_penalty)),
+            "seed": tf.range(seed, seed + rows),
+        }
+        if self.preprocessor is None:
+            ids = tf.RaggedTensor.from_row_splits(
+                tf.constant([i for row in prompts for i in row], tf.int32),
+                tf.cumsum([0] + [len(row) for row in prompts]),
+            )
+            continuation = self.continue_ids(ids, end_id=None, **parameters)  # no tokenizer, no end-of-text
+            counts = continuation.token_count.numpy()
+            outputs = [row[:n].tolist() for row, n in zip(continuation.token_ids.numpy(), counts, strict=True)]
+        else:
+            answer = self.compiled_answer(tf.constant(prompts, tf.string), **parameters)
+            outputs = [text.decode() for text in answer["text"].numpy()]
+        return outputs[0] if is_single else outputs
+
+    def answer(
+        self, prompt, max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed
+    ) -> dict[str, tf.Tensor]:
+        """Continues prompts, as graph operations: what `generate`, the exports and their tests share.
+
+        Args:
+            prompt: strings [batch].
+            max_new_tokens, top_k, seed: int32 [batch].
+            temperature, top_p, repetition_penalty: float32 [batch].
+
+        Returns:
+            `text` string [batch], valid UTF-8, without the prompt; `text_bytes`, the same as raw bytes;
+            `token_count` int32 [batch]; `log_probability` float32 [batch], see `Continuation`.
+        """
+        tokenizer = self.preprocessor.tokenizer
+        continuation = self.continue_ids(
+            tokenizer.tokenize(prompt), max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed,
+            end_id=tokenizer.end_of_text_id,
+        )  # fmt: skip
+        ids = tf.RaggedTensor.from_tensor(continuation.token_ids, lengths=continuation.token_count)
+        return {
+            "text": tokenizer.detokenize(ids),
+            "text_bytes": tokenizer.detokenize_bytes(ids),
+            "token_count": continuation.token_count,
+            "log_probability": continuation.log_probability,
+        }
+
+    def continue_ids(self, ids, max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed, end_id):
+        """Continues ragged int32 ids [batch, (length)]; arguments as in `answer`; returns a `Continuation`."""
+        context = self.backbone.max_sequence_length
+        max_new_tokens = tf.clip_by_value(max_new_tokens, 0, context - 1)
+        # An empty prompt starts a text, which follows the end of another.
+        start = tf.fill([ids.nrows(), 1], 0 if end_id is None else end_id)
+        ids = tf.concat([start, ids], 1)
+        lengths = tf.cast(ids.row_lengths(), tf.int32)
+        ends = tf.cast(ids.row_splits[1:], tf.int32)
+        # The start is dropped unless it is all there is; so is what does not fit the context.
+        kept = tf.minimum(tf.maximum(lengths - 1, 1), context - max_new_tokens)
+        ids = tf.gather(ids.values, tf.ragged.range(ends - kept, ends))
+        return generate(
+            self.backbone,
+            lambda hidden: self.backbone.token_embedding(hidden, reverse=True),
+            ids.to_tensor(),
+            kept,
+            max_new_tokens,
+            Sampling(temperature, top_k, top_p, repetition_penalty, seed),
+            end_id,
+        )
+
+    # === Scoring ===
+
+    def score(self, texts: Sequence[str]) -> dict[str, list]:
+        """Log-likelihood of each text.
+
+        Args:
+            texts: strings. Only the first `max_sequence_length` tokens of a text are scored.
+
+        Returns:
+            A dict of lists, see `log_likelihood`.
+        """
+        result = self.compiled_log_likelihood(tf.constant(list(texts), tf.string))
+        return {name: value.numpy().tolist() for name, value in result.items()}
+
+    def log_likelihood(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores texts, as graph operations.
+
+        A text is read as one that follows an end-of-text token, so that its first token has a probability too.
+
+        Args:
+            text: strings [batch].
+
+        Returns:
+            `log_likelihood` float32 [batch], natural logarithm, summed over tokens; `token_count` int32 [batch];
+            `perplexity` float32 [batch], exp(-log_likelihood / token_count), 1 for an empty text.
+        """
+        tokenizer = self.preprocessor.tokenizer
+        ids = tokenizer.tokenize(text)
+        starts = tf.fill([ids.nrows(), 1], tokenizer.end_of_text_id)
+        ids = tf.concat([starts, ids], 1)
+        longest = tf.minimum(
+            tf.reduce_max(tf.concat([ids.row_lengths(), [2]], 0)), self.backbone.max_sequence_length + 1
+        )
+        mask = tf.sequence_mask(ids.row_lengths(), longest)
+        ids = ids.to_tensor(tokenizer.pad_id, shape=[None, None])[:, :longest]
+        ids = tf.pad(ids, [[0, 0], [0, tf.cast(longest, tf.int32) - tf.shape(ids)[1]]])
+        logits = self({"token_ids": ids[:, :-1], "padding_mask": mask[:, :-1]}, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ids[:, 1:], tf.cast(logits, tf.float32))
+        counts = tf.reduce_sum(tf.cast(mask[:, 1:], tf.float32), 1)
+        total = tf.reduce_sum(tf.where(mask[:, 1:], losses, 0.0), 1)
+        return {
+            "log_likelihood": -total,
+            "token_count": tf.cast(counts, tf.int32),
+            "perplexity": tf.exp(tf.math.divide_no_nan(total, counts)),
+        }
+
+    # One trace each, for all batch sizes and lengths; the exports have the same signatures.
+
+    @functools.cached_property
+    def compiled_answer(self):
+        return tf.function(self.answer, input_signature=list(GENERATE_INPUTS.values()))
+
+    @functools.cached_property
+    def compiled_log_likelihood(self):
+        return tf.function(self.log_likelihood, input_signature=[tf.TensorSpec([None], tf.string, "text")])

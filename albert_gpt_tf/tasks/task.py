@@ -1,0 +1,312 @@
+"""The base of every task: `fit`, `evaluate` and `predict` on text, and one train step for every strategy.
+
+The step lives here and not in `training`, because Keras' `fit` calls a method of the model. What it guarantees: the
+loss is a mean over all weighted tokens (or examples) of the *global* batch, whatever the number of replicas, workers
+and micro-batches, and gradients are applied once.
+"""
+
+import keras
+import keras_nlp
+import numpy as np
+import tensorflow as tf
+
+
+class Task(keras_nlp.models.Task):
+    """A functional model from a dict of ids to logits, with preprocessing from text.
+
+    A subclass's outputs are one tensor of logits or a dict of them; targets and weights have the same structure. The
+    loss of each output is a weighted mean of its `elementwise_loss`; the losses of several outputs are added.
+
+    `fit`, `evaluate` and `predict` take raw strings (preprocessed in `tf.data`) or dicts of ids (used as they are).
+    """
+
+    backbone_cls = None
+    preprocessor_cls = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        outputs = self.output_names_of_losses()
+        means = ["loss", "accuracy"] if outputs == [""] else ["loss"]
+        means += [f"{name}_{kind}" for name in outputs if name for kind in ("loss", "accuracy")]
+        self.means = {name: keras.metrics.Mean(name=name) for name in means}
+        self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
+
+    def output_names_of_losses(self) -> list[str]:
+        """Names of the outputs that have a loss; `[""]` for a single output."""
+        return sorted(self.output) if isinstance(self.output, dict) else [""]
+
+    def elementwise_loss(self, name, targets, logits):
+        """Loss of each target: int [...], float [..., classes] -> float32 [...]."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, "float32"))
+
+    def elementwise_accuracy(self, name, targets, logits):
+        """1.0 where the largest logit is the target's: int [...], float [..., classes] -> float32 [...]."""
+        return tf.cast(tf.equal(tf.argmax(logits, -1, output_type=targets.dtype), targets), "float32")
+
+    # === Compilation ===
+
+    def compile(
+        self,
+        optimizer="auto",
+        *,
+        micro_batches=1,
+        run_eagerly=False,
+        jit_compile=False,
+        steps_per_execution=1,
+        loss=None,
+        metrics=None,
+        **keras_arguments,
+    ):
+        """Sets the optimizer and the shape of a step.
+
+        Args:
+            optimizer: keras optimizer, or `"auto"` for AdamW with learning rate 5e-5. Under a strategy with several
+                replicas, use one that clips after the all-reduce (`albert_gpt_tf.training.optimizers.AdamW`).
+            micro_batches: int, a batch is computed in so many equal parts, one after the other, to save memory. The
+                result is that of one part. Must divide the batch of a replica. Defaults to 1.
+            run_eagerly: bool, for debugging. Defaults to `False`.
+            jit_compile: bool, XLA; on one device only. Defaults to `False`.
+            steps_per_execution: int, on one device only. Defaults to 1.
+            loss: must be `None`: a task has its own.
+            metrics: must be `None` or empty: a task has its own.
+
+        Raises:
+            ValueError: a combination that cannot work, before any step is run.
+        """
+        if loss not in (None, "auto") or metrics not in (None, [], "auto"):
+            raise ValueError(
+                f"{type(self).__name__} brings its own loss and metrics. Received: loss={loss!r}, metrics={metrics!r}. "
+                "Leave both out; to change the loss, override `elementwise_loss`."
+            )
+        if isinstance(optimizer, str) and optimizer == "auto":
+            optimizer = keras.optimizers.AdamW(5e-5)
+        optimizer = keras.optimizers.get(optimizer)
+        self.micro_batches = micro_batches
+        self.refuse_what_cannot_work(optimizer, jit_compile, steps_per_execution)
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+
+    def refuse_what_cannot_work(self, optimizer, jit_compile, steps_per_execution):
+        """Raises for what Keras does wrong or not at all under a strategy (measured on Keras 3.15)."""
+        if getattr(optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                "gradient_accumulation_steps is Keras' own accumulation, which fails under tf.distribute. "
+                f"Use compile(micro_batches={optimizer.gradient_accumulation_steps}) instead."
+            )
+        if self.distribute_strategy.num_replicas_in_sync == 1 and not self.is_multi_worker():
+            return
+        clips = [n for n in ("clipnorm", "global_clipnorm", "clipvalue") if getattr(optimizer, n, None)]
+        refused = {
+            f"{' and '.join(clips)} of a Keras optimizer clips each replica's part before the all-reduce; use "
+            "albert_gpt_tf.training.optimizers.AdamW": clips and not getattr(optimizer, "clips_after_reduction", False),
+            "use_ema": getattr(optimizer, "use_ema", False),
+            "jit_compile=True": jit_compile is True,
+            "steps_per_execution": steps_per_execution != 1,
+        }
+        for reason, is_refused in refused.items():
+            if is_refused:
+                raise ValueError(f"This cannot work with several replicas: {reason}.")
+
+    def is_multi_worker(self) -> bool:
+        """Whether the model was made under a multi-worker strategy."""
+        return isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+    @property
+    def metrics(self):
+        # Keras asks before `__init__` has ended, too.
+        return [*self.means.values(), self.gradient_norm] if hasattr(self, "gradient_norm") else []
+
+    # === Steps ===
+
+    def train_step(self, data):
+        x, targets, weights = self.by_output(data)
+        variables = [variable.value for variable in self.trainable_variables]
+        replicas = tf.distribute.get_replica_context()
+        totals = {name: replicas.all_reduce("SUM", tf.reduce_sum(w)) for name, w in weights.items()}
+
+        def micro_step(x, targets, weights):
+            """Gradients and sums of one part of this replica's batch, already divided by the global totals."""
+            with tf.GradientTape() as tape:
+                means = self.weighted_means(self(x, training=True), targets, weights, totals)
+                loss = means["loss"]
+                scaled = self.optimizer.scale_loss(loss)  # for float16; otherwise unchanged
+            gradients = tape.gradient(scaled, variables)
+            # Embeddings give IndexedSlices; a variable that is not used gives None.
+            gradients = [
+                tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
+                for g, v in zip(gradients, variables, strict=True)
+            ]
+            return gradients, means
+
+        if self.micro_batches == 1:
+            gradients, means = micro_step(x, targets, weights)
+        else:
+            parts = tf.nest.map_structure(self.split_batch, (x, targets, weights))
+
+            def add_micro_step(index, gradients, means):
+                part = tf.nest.map_structure(lambda t: t[index], parts)
+                more_gradients, more_means = micro_step(*part)
+                return (
+                    index + 1,
+                    [g + m for g, m in zip(gradients, more_gradients, strict=True)],
+                    {name: means[name] + more_means[name] for name in means},
+                )
+
+            start = (0, [tf.zeros_like(v) for v in variables], {name: 0.0 for name in self.means})
+            _, gradients, means = tf.while_loop(lambda i, *_: i < self.micro_batches, add_micro_step, start)
+        # One update, outside any control flow: a strategy cannot merge replicas inside a loop or a branch.
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self.update_means(means, totals)
+        norm = getattr(self.optimizer, "gradient_norm", None)  # known to optimizers that clip after the all-reduce
+        if norm is None:
+            return self.logs()
+        self.gradient_norm.update_state(norm)
+        return self.logs(self.gradient_norm)
+
+    def test_step(self, data):
+        x, targets, weights = self.by_output(data)
+        replicas = tf.distribute.get_replica_context()
+        totals = {name: replicas.all_reduce("SUM", tf.reduce_sum(w)) for name, w in weights.items()}
+        means = self.weighted_means(self(x, training=False), targets, weights, totals)
+        self.update_means(means, totals)
+        return self.logs()
+
+    def by_output(self, data):
+        """(x, y, sample_weight) -> x, targets and weights as dicts by output name; no weight is weight 1."""
+        x, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if targets is None:
+            raise ValueError(f"{type(self).__name__} needs targets to train or evaluate. Received: y=None")
+        if not isinstance(self.output, dict):
+            targets, weights = {"": targets}, {"": weights}
+        if weights is None:
+            weights = {name: None for name in targets}
+        weights = {
+            name: tf.ones(tf.shape(targets[name]), "float32") if w is None else tf.cast(w, "float32")
+            for name, w in weights.items()
+        }
+        return x, targets, weights
+
+    def weighted_means(self, outputs, targets, weights, totals):
+        """This replica's share of the global means: {"loss": scalar, ...}."""
+        outputs = outputs if isinstance(outputs, dict) else {"": outputs}
+        means = {"loss": tf.constant(0.0)}
+        for name in self.output_names_of_losses():
+            prefix = f"{name}_" if name else ""
+            losses = self.elementwise_loss(name, targets[name], outputs[name])
+            accuracies = self.elementwise_accuracy(name, targets[name], outputs[name])
+            loss = tf.math.divide_no_nan(tf.reduce_sum(weights[name] * losses), totals[name])
+            means["loss"] += loss
+            if prefix:
+                means[f"{prefix}loss"] = loss
+            means[f"{prefix}accuracy"] = tf.math.divide_no_nan(tf.reduce_sum(weights[name] * accuracies), totals[name])
+        return means
+
+    def update_means(self, means, totals):
+        """Adds the global means of a batch to the epoch's, weighted by the batch's totals."""
+        replicas = tf.distribute.get_replica_context()
+        for name, mean in means.items():
+            output = name.rsplit("_", 1)[0] if "_" in name else self.output_names_of_losses()[0]
+            self.means[name].update_state(replicas.all_reduce("SUM", mean), sample_weight=totals[output])
+
+    def logs(self, *more):
+        """What `fit` shows. Under several workers Keras reduces logs over an axis, which a scalar does not have."""
+        shape = [1] if self.is_multi_worker() else []
+        means = [*self.means.values(), *more]
+        return {mean.name: tf.reshape(mean.result(), shape) for mean in means}
+
+    def split_batch(self, x):
+        """[batch, ...] -> [micro_batches, batch / micro_batches, ...]."""
+        if x.shape[0] is not None and x.shape[0] % self.micro_batches:
+            raise ValueError(
+                f"micro_batches must divide the batch of a replica. Received: micro_batches={self.micro_batches}, "
+                f"batch of a replica={x.shape[0]}"
+            )
+        return tf.reshape(x, tf.concat([[self.micro_batches, -1], tf.shape(x)[1:]], 0))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras would build from one worker's batch, which it cannot reduce. The model is functional, hence built.
+        if not self.is_multi_worker():
+            return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+        with self.distribute_strategy.scope():
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+
+    # === Text ===
+
+    def fit(self, x=None, y=None, batch_size=None, sample_weight=None, validation_data=None, **kwargs):
+        """Trains on text or ids; see `keras.Model.fit`.
+
+        Args:
+            x: list or array of strings, a dict of id arrays, or a `tf.data.Dataset` of batches of (x, y) or
+                (x, y, sample_weight).
+            y: targets, if `x` is not a dataset.
+            batch_size: int, if `x` is not a dataset. Defaults to 32.
+            sample_weight: weights of the targets, if `x` is not a dataset.
+            validation_data: as `x`, or a tuple (x, y).
+        """
+        dataset = as_dataset(x, y, sample_weight, batch_size, shuffle=kwargs.pop("shuffle", True))
+        if validation_data is not None and not isinstance(validation_data, tf.data.Dataset):
+            validation_data = as_dataset(*validation_data, batch_size=batch_size)
+        return super().fit(dataset, validation_data=validation_data, shuffle=False, **kwargs)  # shuffled above
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
+        """Loss and metrics on text or ids; see `keras.Model.evaluate`."""
+        if kwargs.get("_use_cached_eval_dataset"):
+            return super().evaluate(x, **kwargs)
+        return super().evaluate(as_dataset(x, y, sample_weight, batch_size), **kwargs)
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """Outputs for text or ids; see `keras.Model.predict`."""
+        return super().predict(as_dataset(x, batch_size=batch_size), **kwargs)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """Turns a batch of text into ids; a batch of ids passes."""
+        if all(t.dtype != "string" for t in tf.nest.flatten(x)):
+            return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        if self.preprocessor is None:
+            raise ValueError(
+                f"{type(self).__name__} received text but has no preprocessor. Make it with tokenizer=... or "
+                "preprocessor=..., or give it a dict of ids."
+            )
+        return super().preprocess_samples(x, y=y, sample_weight=sample_weight)
+
+    # === Presets ===
+
+    def save_task_weights(self, filepath):
+        """Writes the weights that are not the backbone's."""
+        keras.saving.save_weights(self, filepath, objects_to_skip=self.not_task_weights())
+
+    def load_task_weights(self, filepath):
+        """Reads what `save_task_weights` wrote."""
+        keras.saving.load_weights(self, filepath, objects_to_skip=self.not_task_weights())
+
+    def not_task_weights(self):
+        # A preset holds the model alone: the optimizer's state and the metrics belong to a run.
+        return [*self.backbone._flatten_layers(), *self.metrics, *([self.optimizer] if self.optimizer else [])]
+
+
+def as_dataset(x, y=None, sample_weight=None, batch_size=None, shuffle=False) -> tf.data.Dataset:
+    """Batches arrays, lists or dicts of them; a dataset passes as it is."""
+    if isinstance(x, tf.data.Dataset):
+        return x
+    data = keras.utils.pack_x_y_sample_weight(_arrays(x), _arrays(y), _arrays(sample_weight))
+    rows = len(tf.nest.flatten(data)[0])
+    dataset = tf.data.Dataset.from_tensor_slices(data)
+    if shuffle:
+        dataset = dataset.shuffle(max(rows, 1))
+    return dataset.batch(batch_size or 32).prefetch(tf.data.AUTOTUNE)
+
+
+def _arrays(x):
+    """Lists (of strings or numbers) as arrays, inside dicts and tuples too."""
+    if isinstance(x, dict):
+        return {key: _arrays(value) for key, value in x.items()}
+    if isinstance(x, tuple):
+        return tuple(_arrays(value) for value in x)
+    if isinstance(x, list):
+        return np.array(x, object) if x and isinstance(x[0], str | bytes) else np.array(x)
+    return x

@@ -1,0 +1,184 @@
+"""Split text into the pieces of GPT-2's pattern, without a regular expression.
+
+The pattern of the original (openai/gpt-2, `encoder.py`):
+
+    's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
+
+RE2, the engine behind TensorFlow's regular expressions, has neither look-ahead nor a Unicode `\\s`, and is slow. Here
+the batch becomes one buffer of bytes and the borders follow from comparing the classes of neighbouring bytes. Malformed
+UTF-8 is legal: such bytes end up in some piece and never affect another row.
+
+Shapes: R rows, N bytes of the whole batch (each row ends with one 0xFF), P pieces, K non-ASCII characters.
+"""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from albert_gpt_tf.text.unicode_classes import FIRST_UNCLASSED, LETTER, SPACE, code_point_classes
+
+# Classes of bytes, beside the four of characters. What makes up words is less than SPACE, the rest is greater.
+ROW_END = 4
+WIDE = 5  # any byte of a non-ASCII character, until its class is known
+
+_APOSTROPHE = ord("'")
+
+
+class GPT2Splitter(tf.Module):
+    """Splits a batch of texts into pre-tokens, exactly as GPT-2's pattern does.
+
+    Example:
+        >>> GPT2Splitter().split(tf.constant(["It's  42!"])).to_list()
+        [[b'It', b"'s", b' ', b' 42', b'!']]
+
+    Reference: Language Models are Unsupervised Multitask Learners (GPT-2), section 2.2.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        classes = code_point_classes()
+        byte_classes = np.full(256, WIDE, np.uint8)
+        byte_classes[:128] = classes[:128]
+        with tf.init_scope(), tf.device("cpu"):
+            self._byte_classes = tf.constant(byte_classes)
+            self._code_point_classes = tf.constant(classes)
+            self._contraction_lengths = tf.constant(_contraction_lengths())
+            weights, offsets = _lead_bytes()
+            self._lead_weights = tf.constant(weights)
+            self._lead_offsets = tf.constant(offsets)
+
+    def split(self, rows: tf.Tensor) -> tf.RaggedTensor:
+        """Splits every row into its pieces.
+
+        Args:
+            rows: strings of shape `[R]`, any bytes.
+
+        Returns:
+            Strings of shape `[R, None]`: the pieces, which joined give the row again. An empty row has none.
+        """
+        joined = tf.strings.reduce_join(tf.concat([rows, [""]], 0), separator=b"\xff")
+        data = tf.io.decode_raw(joined, tf.uint8)  # [N]
+        row_ends = tf.cumsum(tf.strings.length(rows) + 1) - 1  # [R], the places of the 0xFF
+        classes = tf.gather(self._byte_classes, tf.cast(data, tf.int32))
+        classes = tf.tensor_scatter_nd_update(
+            classes, row_ends[:, tf.newaxis], tf.fill(tf.shape(row_ends), tf.constant(ROW_END, tf.uint8))
+        )
+        none = tf.zeros([0], tf.int32)
+        classes, space_first, space_last = tf.cond(
+            tf.reduce_max(classes) == WIDE,
+            lambda: self._classify_wide(data, classes),
+            lambda: (classes, none, none),
+        )
+        is_start = self._starts(data, classes, row_ends, space_first, space_last)
+
+        starts = tf.cast(tf.where(is_start)[:, 0], tf.int32)  # of the pieces and of the row ends, [P + R]
+        ends = tf.concat([starts, tf.size(data)[tf.newaxis]], 0)[1:]
+        is_piece = tf.gather(classes, starts) != ROW_END
+        starts, ends = tf.boolean_mask(starts, is_piece), tf.boolean_mask(ends, is_piece)  # [P]
+        pieces = (
+            tf_text.ByteSplitter()
+            .split_by_offsets(joined[tf.newaxis], starts[tf.newaxis], ends[tf.newaxis])
+            .flat_values
+        )
+        row_limits = tf.searchsorted(starts, row_ends, out_type=tf.int64)
+        return tf.RaggedTensor.from_row_limits(pieces, row_limits, validate=False)
+
+    def _classify_wide(self, data: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Replaces WIDE by the classes of the characters.
+
+        Returns:
+            classes: uint8 `[N]`, all bytes of a character of the same class. A malformed character is OTHER at its lead
+            byte; stray bytes are letters. No original defines them: text comes decoded there.
+            space_first, space_last: int32, the places of the first and last bytes of white space characters.
+        """
+        # Most non-ASCII characters are letters: let all be, and write the others only.
+        classes = tf.where(classes == WIDE, tf.constant(LETTER, tf.uint8), classes)
+        lead = tf.cast(tf.where((data >= 0xC0) & (data < 0xF8))[:, 0], tf.int32)  # [K]
+        lead_byte = tf.cast(tf.gather(data, lead), tf.int32)
+        # Places of the four bytes a character may have; a shorter one repeats its last place. [K, 4]
+        places = lead[:, tf.newaxis] + tf.gather(self._lead_offsets, lead_byte)
+        places = tf.minimum(places, tf.size(data) - 1)
+        character = tf.cast(tf.gather(data, places), tf.int32)
+        is_continuation = tf.bitwise.bitwise_and(character, 0xC0) == 0x80
+        is_valid = tf.reduce_all(is_continuation[:, 1:], 1)
+        # A malformed character is its lead byte only, lest a row end or a character after it be overwritten.
+        places = tf.where(is_valid[:, tf.newaxis], places, places[:, :1])
+        payload = tf.concat([tf.ones_like(character[:, :1]), tf.bitwise.bitwise_and(character[:, 1:], 0x3F)], 1)
+        code_point = tf.reduce_sum(payload * tf.gather(self._lead_weights, lead_byte), 1)
+        code_point = tf.where(is_valid, tf.minimum(code_point, FIRST_UNCLASSED), FIRST_UNCLASSED)
+        character_class = tf.gather(self._code_point_classes, code_point)
+
+        exceptions = tf.where(character_class != LETTER)[:, 0]
+        character_class = tf.gather(character_class, exceptions)
+        places = tf.gather(places, exceptions)
+        classes = tf.tensor_scatter_nd_update(
+            classes, places[:, :, tf.newaxis], tf.tile(character_class[:, tf.newaxis], [1, 4])
+        )
+        spaces = tf.boolean_mask(places, character_class == SPACE)
+        return classes, spaces[:, 0], spaces[:, 3]
+
+    def _starts(
+        self,
+        data: tf.Tensor,
+        classes: tf.Tensor,
+        row_ends: tf.Tensor,
+        space_first: tf.Tensor,
+        space_last: tf.Tensor,
+    ) -> tf.Tensor:
+        """Whether a piece (or a row end) starts at each byte: bool `[N]`."""
+        size = tf.size(data)
+        padded = tf.pad(classes, [[1, 1]], constant_values=ROW_END)
+        previous, following = padded[:-2], padded[2:]
+        after_blank = tf.pad(data == ord(" "), [[1, 0]])[:size]
+        is_start = tf.where(
+            classes == SPACE,
+            # `\s+(?!\S)` leaves the last space of a run to the word that follows.
+            (previous != SPACE) | (following < SPACE),
+            # ` ?\p{L}+`: a word takes the blank before it, but no other white space.
+            (classes != previous) & ~after_blank,
+        )
+
+        # An apostrophe that starts a piece may begin a contraction: no start after it, but one at its end.
+        quote = tf.cast(tf.where(is_start & (data == _APOSTROPHE))[:, 0], tf.int32)
+        first = tf.cast(tf.gather(data, tf.minimum(quote + 1, size - 1)), tf.int32)
+        second = tf.cast(tf.gather(data, tf.minimum(quote + 2, size - 1)), tf.int32)
+        length = tf.gather(self._contraction_lengths, first * 256 + second)
+        is_contraction = length > 0
+        quote, length = tf.boolean_mask(quote, is_contraction), tf.boolean_mask(length, is_contraction)
+
+        # White space of several bytes decides at its last byte (what follows it), and starts at its first.
+        space_starts = tf.gather(is_start, space_first) | tf.gather(is_start, space_last)
+        always = tf.concat([quote + length, row_ends, tf.minimum(row_ends + 1, size - 1)], 0)
+        never = tf.concat([quote + 1, space_last], 0)
+        return tf.tensor_scatter_nd_update(
+            is_start,
+            tf.concat([always, never, space_first], 0)[:, tf.newaxis],
+            tf.concat([tf.ones_like(always, tf.bool), tf.zeros_like(never, tf.bool), space_starts], 0),
+        )
+
+
+def _contraction_lengths() -> np.ndarray:
+    """(byte after the apostrophe) * 256 + (next byte) -> bytes of the contraction with its apostrophe, or 0."""
+    lengths = np.zeros((256, 256), np.int32)
+    for letter in b"stmd":
+        lengths[letter] = 2
+    for first, second in (b"re", b"ve", b"ll"):
+        lengths[first, second] = 3
+    return lengths.reshape(-1)
+
+
+def _lead_bytes() -> tuple[np.ndarray, np.ndarray]:
+    """How to decode UTF-8 by its lead byte.
+
+    Returns:
+        weights: int32 `[256, 4]`: code point = w0 + w1 * payload1 + w2 * payload2 + w3 * payload3.
+        offsets: int32 `[256, 4]`: where the four bytes are; the last one repeats in shorter characters.
+    """
+    weights, offsets = np.zeros((256, 4), np.int32), np.zeros((256, 4), np.int32)
+    for lead in range(0xC0, 0xE0):  # 110xxxxx: 2 bytes
+        weights[lead], offsets[lead] = [(lead & 0x1F) << 6, 1, 0, 0], [0, 1, 1, 1]
+    for lead in range(0xE0, 0xF0):  # 1110xxxx: 3 bytes
+        weights[lead], offsets[lead] = [(lead & 0x0F) << 12, 1 << 6, 1, 0], [0, 1, 2, 2]
+    for lead in range(0xF0, 0xF8):  # 11110xxx: 4 bytes
+        weights[lead], offsets[lead] = [(lead & 0x07) << 18, 1 << 12, 1 << 6, 1], [0, 1, 2, 3]
+    return weights, offsets

@@ -1,0 +1,114 @@
+"""What a run says while it runs: a progress bar, and one line of JSON every few steps."""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RunLog(keras.callbacks.Callback):
+    """Shows a progress bar and appends to a JSONL file.
+
+    Every line has step, loss, learning rate, gradient norm, tokens/s, model FLOPs utilisation, peak memory and time
+    left; losses and norms are means since the line before. After a validation a line with the `val_` metrics follows.
+
+    Args:
+        path: where the lines go, or `None` for no file.
+        total_steps: int, steps of the whole run.
+        tokens_per_step: int, tokens of a global batch, padding included.
+        flops_per_token: float or `None`.
+        peak_flops: float or `None`, of all devices together; without it the utilisation is null.
+        log_every: int, steps between lines. Defaults to 20.
+        title: str, stands before the bar.
+    """
+
+    def __init__(
+        self, path, total_steps, tokens_per_step, flops_per_token=None, peak_flops=None, log_every=20, title=""
+    ):
+        super().__init__()
+        self.path = Path(path) if path else None
+        self.total_steps = total_steps
+        self.tokens_per_step = tokens_per_step
+        self.flops_per_token = flops_per_token
+        self.peak_flops = peak_flops
+        self.log_every = log_every
+        self.title = title
+        self.lines = []
+
+    def on_train_begin(self, logs=None):
+        self.step = 0
+        self.last_time, self.last_step = time.perf_counter(), 0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self.bar.start()
+        self.bar_task = self.bar.add_task(self.title, total=self.total_steps, status="")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.bar.advance(self.bar_task)
+        # The first step has traced the graph: time and rate count from the second on.
+        if self.step == 1:
+            self.last_time, self.last_step = time.perf_counter(), 1
+        if self.step % self.log_every == 0 or self.step == self.total_steps:
+            self.write(self.training_line(logs))
+
+    def training_line(self, logs):
+        now = time.perf_counter()
+        steps = max(self.step - self.last_step, 1)
+        seconds_per_step = (now - self.last_time) / steps
+        self.last_time, self.last_step = now, self.step
+        rate = self.tokens_per_step / seconds_per_step
+        utilisation = None
+        if self.flops_per_token and self.peak_flops:
+            utilisation = round(rate * self.flops_per_token / self.peak_flops, 4)
+        line = {"step": self.step}
+        line |= {name: round(float(np.ravel(value)[0]), 6) for name, value in logs.items()}
+        line |= {
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "tokens_per_second": round(rate),
+            "model_flops_utilisation": utilisation,
+            "peak_memory_mb": peak_memory_mb(),
+            "seconds_left": round((self.total_steps - self.step) * seconds_per_step),
+        }
+        for metric in self.model.metrics:
+            metric.reset_state()
+        status = f"loss {line['loss']:.3f}  {line['tokens_per_second']:,} tokens/s"
+        self.bar.update(self.bar_task, status=status)
+        return line
+
+    def on_epoch_end(self, epoch, logs=None):
+        validation = {
+            name: round(float(np.ravel(value)[0]), 6) for name, value in (logs or {}).items() if name.startswith("val_")
+        }
+        if validation:
+            self.write({"step": self.step} | validation)
+        self.last_time, self.last_step = time.perf_counter(), self.step  # validation time is not training time
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+    def write(self, line):
+        self.lines.append(line)
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def peak_memory_mb() -> int:
+    """The largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))

@@ -1,0 +1,1 @@
+"""What runs an export: a local server with TensorFlow Serving's APIs, clients, and files for the real server."""

@@ -1,0 +1,99 @@
+"""Windows for a causal language model: nothing twice, nothing lost, the same order on every run."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_gpt_tf.data import language_model
+from albert_gpt_tf.data.language_model import causal_windows, count_bytes, evaluation_windows, token_stream
+
+DOCUMENTS = [f"document {i} " + "x" * (i % 7) for i in range(60)]
+
+
+class ByteTokenizer:
+    """Bytes as tokens, with the end of text at 256."""
+
+    end_of_text_id = 256
+
+    def vocabulary_size(self):
+        return 257
+
+    def tokenize(self, text):
+        return tf.cast(tf.strings.unicode_decode(text, "UTF-8"), tf.int32)
+
+
+@pytest.fixture
+def tokenizer():
+    return ByteTokenizer()
+
+
+def batches(dataset, count=None):
+    return [tuple(part.numpy() for part in batch) for batch in dataset.take(-1 if count is None else count)]
+
+
+def test_stream_has_an_end_of_text_before_the_first_and_after_every_document(tokenizer, monkeypatch):
+    expected = [256, 97, 98, 256, 99, 256]
+    assert token_stream(["ab", "", "c"], tokenizer).tolist() == expected
+    assert token_stream(["ab", "", "c"], tokenizer).dtype == np.int32
+    monkeypatch.setattr(language_model, "_CHARACTERS_PER_CHUNK", 1)
+    assert token_stream(["ab", "", "c"], tokenizer).tolist() == expected
+    assert token_stream([], tokenizer).tolist() == [256]
+
+
+def test_windows_in_order_are_the_stream_and_targets_are_shifted_by_one(tokenizer):
+    stream = token_stream(DOCUMENTS, tokenizer)
+    dataset = causal_windows(DOCUMENTS, tokenizer, sequence_length=8, batch_size=4)
+    rows = batches(dataset)
+    length = (len(stream) - 1) // 32 * 32
+    assert np.concatenate([x.ravel() for x, _ in rows]).tolist() == stream[:length].tolist()
+    assert np.concatenate([y.ravel() for _, y in rows]).tolist() == stream[1 : length + 1].tolist()
+
+
+def test_batches_have_static_shape_type_and_a_known_number(tokenizer):
+    dataset = causal_windows(DOCUMENTS, tokenizer, sequence_length=8, batch_size=4)
+    assert dataset.element_spec == (tf.TensorSpec((4, 8), tf.int32), tf.TensorSpec((4, 8), tf.int32))
+    assert int(dataset.cardinality()) == len(batches(dataset))
+    repeated = causal_windows(DOCUMENTS, tokenizer, sequence_length=8, batch_size=4, repeat=True)
+    assert int(repeated.cardinality()) == tf.data.INFINITE_CARDINALITY
+
+
+def test_shuffled_epochs_hold_each_window_once_in_an_order_of_seed_and_epoch(tokenizer):
+    def epochs(seed):
+        dataset = causal_windows(["abcdefgh" * 33], tokenizer, 4, 3, shuffle_seed=seed, repeat=True)
+        rows = np.concatenate([x for x, _ in batches(dataset, 2 * 22)])
+        return rows[:66].tolist(), rows[66:].tolist()
+
+    first, second = epochs(seed=1)
+    in_order = np.concatenate([x for x, _ in batches(causal_windows(["abcdefgh" * 33], tokenizer, 4, 3))]).tolist()
+    assert sorted(first) == sorted(second) == sorted(in_order)
+    assert first != second and first != in_order
+    assert epochs(seed=1) == (first, second)
+    assert epochs(seed=2)[0] != first
+
+
+def test_skipped_batches_resume_the_order(tokenizer):
+    dataset = causal_windows(DOCUMENTS, tokenizer, 8, 4, shuffle_seed=0, repeat=True)
+    for (x, _), (resumed, _) in zip(batches(dataset, 60)[37:], batches(dataset.skip(37), 23), strict=True):
+        assert np.array_equal(x, resumed)
+
+
+def test_too_little_text_is_an_error_before_training(tokenizer):
+    with pytest.raises(ValueError, match=r"at least batch_size \* sequence_length \+ 1 = 33 tokens, received 4"):
+        causal_windows(["ab"], tokenizer, sequence_length=8, batch_size=4)
+    with pytest.raises(ValueError, match="Expected text"):
+        evaluation_windows([""], tokenizer, sequence_length=8, batch_size=4)
+
+
+@pytest.mark.parametrize("documents", [["a"], ["abc" * 5, "d"], ["x" * 31], DOCUMENTS])
+def test_evaluation_predicts_every_token_once_from_the_one_before_it(tokenizer, documents):
+    dataset = evaluation_windows(documents, tokenizer, sequence_length=8, batch_size=4)
+    x, y, weights = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*batches(dataset), strict=True))
+    stream = token_stream(documents, tokenizer)
+    assert x[weights == 1].tolist() == stream[:-1].tolist()
+    assert y[weights == 1].tolist() == stream[1:].tolist()
+    assert set(weights) <= {0.0, 1.0}
+    assert dataset.element_spec[0].shape == (4, 8) and dataset.element_spec[2] == tf.TensorSpec((4, 8), tf.float32)
+
+
+def test_bytes_are_counted_in_utf8():
+    assert count_bytes(["naïve", "", "😀"]) == 6 + 0 + 4
