@@ -1,3 +1,60 @@
-"""ALBERT and GPT in TensorFlow: train with Keras 3, serve text with TF Serving, ship TFLite."""
+"""ALBERT and GPT in TensorFlow: train with Keras 3, serve text with TF Serving, ship TFLite.
+
+    import albert_gpt_tf as agt
+
+The public API is the list below. Its parts are imported when they are first used, so that the command line's help and
+the serving clients start without TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0.dev0"
+
+# Name -> module that defines it.
+_PUBLIC = {
+    "AlbertTokenizer": "albert_gpt_tf.text.albert_tokenizer",
+    "GPT2Tokenizer": "albert_gpt_tf.text.gpt2_tokenizer",
+    "AlbertBackbone": "albert_gpt_tf.models.albert_backbone",
+    "GPTBackbone": "albert_gpt_tf.models.gpt_backbone",
+    "AlbertTextClassifier": "albert_gpt_tf.tasks.albert_text_classifier",
+    "AlbertTextClassifierPreprocessor": "albert_gpt_tf.tasks.albert_text_classifier",
+    "GPTCausalLM": "albert_gpt_tf.tasks.gpt_causal_lm",
+    "GPTCausalLMPreprocessor": "albert_gpt_tf.tasks.gpt_causal_lm",
+    "load_task": "albert_gpt_tf.tasks.load",
+    "exporters": "albert_gpt_tf.exporters",
+}
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr__`
+    from albert_gpt_tf import exporters
+    from albert_gpt_tf.models.albert_backbone import AlbertBackbone
+    from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+    from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier, AlbertTextClassifierPreprocessor
+    from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM, GPTCausalLMPreprocessor
+    from albert_gpt_tf.tasks.load import load_task
+    from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
+    from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
+
+__all__ = [
+    "AlbertBackbone",
+    "AlbertTextClassifier",
+    "AlbertTextClassifierPreprocessor",
+    "AlbertTokenizer",
+    "GPT2Tokenizer",
+    "GPTBackbone",
+    "GPTCausalLM",
+    "GPTCausalLMPreprocessor",
+    "exporters",
+    "load_task",
+]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'albert_gpt_tf' has no attribute {name!r}")
+    module = importlib.import_module(_PUBLIC[name])
+    return module if name == "exporters" else getattr(module, name)
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC])

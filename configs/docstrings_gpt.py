@@ -45,4 +45,5 @@ def get_config() -> ConfigDict:
     config.beta_2 = 0.95
     config.global_clipnorm = 1.0
     config.log_every = 20
+    config.tensorboard = False  # needs the extra tensorboard
     return config.lock()

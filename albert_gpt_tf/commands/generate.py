@@ -20,8 +20,14 @@ _SEED = flags.DEFINE_integer("seed", 0, "Same seed, same text.")
 def main(arguments: list[str]) -> None:
     """Runs the command."""
     from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
+    from albert_gpt_tf.tasks.load import load_task
 
-    task = GPTCausalLM.from_preset(_PRESET.value)
+    task = load_task(_PRESET.value)
+    if not isinstance(task, GPTCausalLM):
+        raise ValueError(
+            f"generate needs a GPTCausalLM. Received: a {type(task).__name__} in {_PRESET.value!r}. "
+            "A classifier answers `albert-gpt-tf predict`."
+        )
     for prompt in arguments or (line.rstrip("\n") for line in sys.stdin):
         continuation = task.generate(
             prompt,

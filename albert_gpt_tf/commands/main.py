@@ -49,24 +49,26 @@ def main(argv: list[str] | None = None) -> None:
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         fail(f"there is no command {name!r}.{hint} `albert-gpt-tf --help` lists them.", 2)
 
+    sys.argv = argv  # ml_collections takes --config.key=value from there
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
     command = importlib.import_module(f"albert_gpt_tf.commands.{name}")
     if {"--help", "-h", "-help"} & set(argv[2:]):
         print(command.__doc__)
-        print(flags.FLAGS.get_help_for_modules("", [command.__name__]))
+        print(flags.FLAGS.module_help(command.__name__))
         sys.exit(0)
     try:
         arguments = flags.FLAGS([f"albert-gpt-tf {name}", *getattr(command, "complete", list)(argv[2:])])[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:  # the last four: --config.key
         fail(str(error).strip("'\""), 2)
     logging.use_absl_handler()
-    logging.set_verbosity(max(flags.FLAGS.verbosity, logging.WARNING) if flags.FLAGS.verbosity < 1 else logging.INFO)
+    shows_tracebacks = flags.FLAGS.verbosity >= 1
+    logging.set_verbosity(logging.INFO if shows_tracebacks else logging.WARNING)
     try:
         command.main(arguments)
     except KeyboardInterrupt:
         fail("stopped", 130)
     except (ValueError, OSError) as error:  # a user's mistake, told in one sentence
-        if flags.FLAGS.verbosity >= 1:
+        if shows_tracebacks:
             raise
         fail(str(error), 1)
 

@@ -16,9 +16,15 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Texts computed at a time."
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
+    from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier
     from albert_gpt_tf.tasks.load import load_task
 
     task = load_task(_PRESET.value)
+    if not isinstance(task, AlbertTextClassifier):
+        raise ValueError(
+            f"predict needs an AlbertTextClassifier. Received: a {type(task).__name__} in {_PRESET.value!r}. "
+            "A language model answers `albert-gpt-tf generate`."
+        )
     texts = iter(arguments) if arguments else (line.rstrip("\n") for line in sys.stdin)
     while batch := list(islice(texts, _BATCH_SIZE.value)):
         for text, scores in zip(batch, task.predict(batch, verbose=0), strict=True):

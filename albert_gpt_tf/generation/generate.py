@@ -73,7 +73,7 @@ def generate(backbone, compute_logits, token_ids, lengths, max_new_tokens, sampl
         log_probability += tf.where(ended, 0.0, chosen_log_probability)
         is_token = ~ended if end_id is None else ~ended & (chosen != end_id)
         chosen = tf.where(is_token, chosen, filler)
-        written = written.write(index, chosen)
+        written = tf.tensor_scatter_nd_update(written, [[index]], chosen[None])
         seen = tf.maximum(seen, tf.one_hot(chosen, vocabulary_size, dtype=tf.int32))
         counts += tf.cast(is_token, tf.int32)
         ended = ~is_token | (counts >= max_new_tokens)
@@ -96,11 +96,11 @@ def generate(backbone, compute_logits, token_ids, lengths, max_new_tokens, sampl
         max_new_tokens <= 0,
         tf.zeros([batch], tf.int32),
         tf.zeros([batch]),
-        tf.TensorArray(tf.int32, size=steps, element_shape=[None]),
+        # A tensor and not a TensorArray, which cannot give back zero tokens or zero rows.
+        tf.fill([steps, batch], filler),
         buffers,
     )
     index, _, _, _, counts, log_probability, written, _ = tf.while_loop(
         lambda index, hidden, seen, ended, *_: (index < steps) & ~tf.reduce_all(ended), step, start
     )
-    token_ids = tf.transpose(written.gather(tf.range(index)))  # [batch, longest]
-    return Continuation(tf.reshape(token_ids, [batch, index]), counts, log_probability)
+    return Continuation(tf.transpose(written[:index]), counts, log_probability)  # [steps, batch] -> [batch, longest]

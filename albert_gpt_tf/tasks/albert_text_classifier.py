@@ -40,6 +40,10 @@ class AlbertTextClassifierPreprocessor(keras_nlp.models.Preprocessor):
     def build(self, input_shape=None):
         """Nothing to build: the tokenizer has its vocabulary."""
 
+    def __call__(self, x, y=None, sample_weight=None):
+        # KerasHub would take a pair of texts for a text and its target, unless `y` has its name.
+        return super().__call__(x, y=y, sample_weight=sample_weight)
+
     def call(self, x, y=None, sample_weight=None):
         """Packs text.
 

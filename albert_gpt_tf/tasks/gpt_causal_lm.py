@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from numbers import Integral
 
 import keras
 import keras_nlp
@@ -157,15 +158,20 @@ class GPTCausalLM(Task):
             taken when the task has no preprocessor, and lists of ids returned.
 
         Raises:
-            ValueError: a parameter is out of range.
+            ValueError: a parameter is out of range, or prompts are text where ids are needed or the reverse.
         """
         if max_new_tokens < 0 or top_p <= 0 or repetition_penalty <= 0:
             raise ValueError(
                 "max_new_tokens must be 0 or more, top_p and repetition_penalty above 0. Received: "
                 f"max_new_tokens={max_new_tokens}, top_p={top_p}, repetition_penalty={repetition_penalty}"
             )
-        is_single = isinstance(prompts, str | bytes) or (len(prompts) > 0 and isinstance(prompts[0], int))
+        is_single = isinstance(prompts, str | bytes) or (len(prompts) > 0 and isinstance(prompts[0], Integral))
         prompts = [prompts] if is_single else list(prompts)
+        if any(isinstance(prompt, str | bytes) == (self.preprocessor is None) for prompt in prompts):
+            raise ValueError(
+                "prompts must be strings for a task with a preprocessor, lists of ids for one without. Received: "
+                f"preprocessor={self.preprocessor}, prompts={prompts}"
+            )
         rows = len(prompts)
         parameters = {
             "max_new_tokens": tf.fill([rows], max_new_tokens),
@@ -247,7 +253,12 @@ class GPTCausalLM(Task):
 
         Returns:
             A dict of lists, see `log_likelihood`.
+
+        Raises:
+            ValueError: the task has no preprocessor.
         """
+        if self.preprocessor is None:
+            raise ValueError("score needs text, hence a task made with tokenizer=... or preprocessor=...")
         result = self.compiled_log_likelihood(tf.constant(list(texts), tf.string))
         return {name: value.numpy().tolist() for name, value in result.items()}
 

@@ -63,12 +63,13 @@ class Task(keras_nlp.models.Task):
             optimizer: keras optimizer, or `"auto"` for AdamW with learning rate 5e-5. Under a strategy with several
                 replicas, use one that clips after the all-reduce (`albert_gpt_tf.training.optimizers.AdamW`).
             micro_batches: int, a batch is computed in so many equal parts, one after the other, to save memory. The
-                result is that of one part. Must divide the batch of a replica. Defaults to 1.
+                result is that of one part. Defaults to 1.
             run_eagerly: bool, for debugging. Defaults to `False`.
             jit_compile: bool, XLA; on one device only. Defaults to `False`.
             steps_per_execution: int, on one device only. Defaults to 1.
             loss: must be `None`: a task has its own.
             metrics: must be `None` or empty: a task has its own.
+            keras_arguments: other arguments of `keras.Model.compile`, which must be empty.
 
         Raises:
             ValueError: a combination that cannot work, before any step is run.
@@ -78,6 +79,12 @@ class Task(keras_nlp.models.Task):
                 f"{type(self).__name__} brings its own loss and metrics. Received: loss={loss!r}, metrics={metrics!r}. "
                 "Leave both out; to change the loss, override `elementwise_loss`."
             )
+        # A loaded model passes what Keras saved with it: all its own arguments, empty.
+        surplus = {n: v for n, v in keras_arguments.items() if v not in (None, []) and n != "auto_scale_loss"}
+        if surplus:
+            raise ValueError(f"compile has no use for {surplus}. Its arguments are listed in its documentation.")
+        if micro_batches < 1:
+            raise ValueError(f"micro_batches must be 1 or more. Received: micro_batches={micro_batches}")
         if isinstance(optimizer, str) and optimizer == "auto":
             optimizer = keras.optimizers.AdamW(5e-5)
         optimizer = keras.optimizers.get(optimizer)
@@ -219,20 +226,16 @@ class Task(keras_nlp.models.Task):
         return {mean.name: tf.reshape(mean.result(), shape) for mean in means}
 
     def split_batch(self, x):
-        """[batch, ...] -> [micro_batches, batch / micro_batches, ...]."""
-        if x.shape[0] is not None and x.shape[0] % self.micro_batches:
-            raise ValueError(
-                f"micro_batches must divide the batch of a replica. Received: micro_batches={self.micro_batches}, "
-                f"batch of a replica={x.shape[0]}"
-            )
+        """[batch, ...] -> [micro_batches, batch / micro_batches, ...]; zeros, without weight, fill up the last part."""
+        missing = -tf.shape(x)[0] % self.micro_batches
+        x = tf.concat([x, tf.zeros(tf.concat([[missing], tf.shape(x)[1:]], 0), x.dtype)], 0)
         return tf.reshape(x, tf.concat([[self.micro_batches, -1], tf.shape(x)[1:]], 0))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras would build from one worker's batch, which it cannot reduce. The model is functional, hence built.
-        if not self.is_multi_worker():
-            return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+        # Keras would build from a batch summed over the replicas, which fails for bools and for several workers. The
+        # model is functional, hence built.
         with self.distribute_strategy.scope():
-            if not self.optimizer.built:
+            if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
 
     # === Text ===
@@ -293,7 +296,9 @@ def as_dataset(x, y=None, sample_weight=None, batch_size=None, shuffle=False) ->
     """Batches arrays, lists or dicts of them; a dataset passes as it is."""
     if isinstance(x, tf.data.Dataset):
         return x
-    data = keras.utils.pack_x_y_sample_weight(_arrays(x), _arrays(y), _arrays(sample_weight))
+    data = (_arrays(x), _arrays(y), _arrays(sample_weight))
+    if sample_weight is None:  # with weights, y stays although it may be None: a language model has no other targets
+        data = keras.utils.pack_x_y_sample_weight(*data)
     rows = len(tf.nest.flatten(data)[0])
     dataset = tf.data.Dataset.from_tensor_slices(data)
     if shuffle:

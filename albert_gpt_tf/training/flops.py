@@ -27,12 +27,14 @@ def training_flops_per_token(backbone, sequence_length: int) -> float:
         PaLM (Chowdhery et al., 2022, arXiv:2204.02311), appendix B. Biases and norms are left out, which nanoGPT's
         count (8.55e8) includes.
     """
-    layers, hidden, inner = backbone.num_layers, backbone.hidden_dim, backbone.intermediate_dim
-    weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
+    hidden, inner = backbone.hidden_dim, backbone.intermediate_dim
     if hasattr(backbone, "num_inner_repetitions"):  # ALBERT
-        weights = weights * backbone.num_inner_repetitions + backbone.embedding_dim * hidden
+        layers = backbone.num_layers * backbone.num_inner_repetitions
+        ends = backbone.embedding_dim * hidden
     else:
-        weights += hidden * backbone.vocabulary_size
+        layers = backbone.num_layers
+        ends = hidden * backbone.vocabulary_size
+    weights = layers * (4 * hidden * hidden + 2 * hidden * inner) + ends
     return 6.0 * weights + 12.0 * layers * hidden * sequence_length
 
 

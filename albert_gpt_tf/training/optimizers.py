@@ -16,7 +16,11 @@ class AdamW(keras.optimizers.AdamW):
         learning_rate: float or keras learning rate schedule. Defaults to 1e-3.
         weight_decay: float, decoupled decay of every variable of rank 2 or more. Defaults to 0.01.
         global_clipnorm: float, largest norm of the whole gradient, or `None`. Defaults to 1.
-        beta_1, beta_2, epsilon: see `keras.optimizers.AdamW`. Default to 0.9, 0.999 and 1e-8.
+        beta_1, beta_2, epsilon: see `keras.optimizers.AdamW`. Default to 0.9, 0.999 and 1e-8. As in Keras, epsilon is
+            added before the bias correction, where the paper adds it after.
+
+    Raises:
+        ValueError: another kind of clipping is asked for.
 
     Example:
         >>> task.compile(AdamW(3e-4, global_clipnorm=1.0))
@@ -31,6 +35,11 @@ class AdamW(keras.optimizers.AdamW):
         super().__init__(
             learning_rate, weight_decay=weight_decay, global_clipnorm=global_clipnorm, epsilon=epsilon, **kwargs
         )
+        if self.clipnorm or self.clipvalue:
+            raise ValueError(
+                "This AdamW clips by the norm of the whole gradient; use global_clipnorm. Received: "
+                f"clipnorm={self.clipnorm}, clipvalue={self.clipvalue}"
+            )
         # Norm of the last step's gradient, before clipping: a tensor of the step's graph, read by `train_step`.
         self.gradient_norm = None
 

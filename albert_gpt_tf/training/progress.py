@@ -16,7 +16,8 @@ class RunLog(keras.callbacks.Callback):
     """Shows a progress bar and appends to a JSONL file.
 
     Every line has step, loss, learning rate, gradient norm, tokens/s, model FLOPs utilisation, peak memory and time
-    left; losses and norms are means since the line before. After a validation a line with the `val_` metrics follows.
+    left; losses and norms are means since the line before, the learning rate is that of the step to come. After a
+    validation a line with the `val_` metrics follows.
 
     Args:
         path: where the lines go, or `None` for no file.
@@ -41,9 +42,6 @@ class RunLog(keras.callbacks.Callback):
         self.title = title
         self.lines = []
 
-    def on_train_begin(self, logs=None):
-        self.step = 0
-        self.last_time, self.last_step = time.perf_counter(), 0
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -54,22 +52,25 @@ class RunLog(keras.callbacks.Callback):
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
+
+    def on_train_begin(self, logs=None):
+        self.step = 0
+        self.last_time, self.last_step = time.perf_counter(), 0
         self.bar.start()
         self.bar_task = self.bar.add_task(self.title, total=self.total_steps, status="")
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         self.bar.advance(self.bar_task)
-        # The first step has traced the graph: time and rate count from the second on.
-        if self.step == 1:
-            self.last_time, self.last_step = time.perf_counter(), 1
         if self.step % self.log_every == 0 or self.step == self.total_steps:
             self.write(self.training_line(logs))
+        elif self.step == 1:
+            # The first step has traced the graph: time and rate count from the second on.
+            self.last_time, self.last_step = time.perf_counter(), 1
 
     def training_line(self, logs):
         now = time.perf_counter()
-        steps = max(self.step - self.last_step, 1)
-        seconds_per_step = (now - self.last_time) / steps
+        seconds_per_step = (now - self.last_time) / (self.step - self.last_step)
         self.last_time, self.last_step = now, self.step
         rate = self.tokens_per_step / seconds_per_step
         utilisation = None

@@ -51,12 +51,7 @@ def train(config, workdir: str | Path, strategy: tf.distribute.Strategy) -> dict
     runs = {"text_classifier": train_text_classifier, "causal_lm": train_causal_lm}
     if config.task not in runs:
         raise ValueError(f"config.task must be one of {sorted(runs)}. Received: config.task={config.task!r}")
-    if config.batch_size % (strategy.num_replicas_in_sync * config.micro_batches):
-        raise ValueError(
-            "config.batch_size must be divisible by replicas * micro_batches. Received: "
-            f"batch_size={config.batch_size}, replicas={strategy.num_replicas_in_sync}, "
-            f"micro_batches={config.micro_batches}"
-        )
+    check_settings(config, strategy)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     workdir = Path(workdir)
@@ -64,8 +59,6 @@ def train(config, workdir: str | Path, strategy: tf.distribute.Strategy) -> dict
     output = workdir if is_chief(strategy) else None
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
-        (output / "metrics.jsonl").write_text("", encoding="utf-8")
     task, results = runs[config.task](config, output, strategy)
     if output:
         save_preset(task, output / "preset")
@@ -73,11 +66,49 @@ def train(config, workdir: str | Path, strategy: tf.distribute.Strategy) -> dict
     return results
 
 
+def check_settings(config, strategy):
+    """Raises ValueError for settings that cannot work."""
+    if config.data.source not in ("docstrings", "files"):
+        raise ValueError(
+            f"config.data.source must be 'docstrings' or 'files'. Received: config.data.source={config.data.source!r}"
+        )
+    for name in ("batch_size", "micro_batches", "steps", "sequence_length", "log_every"):
+        if config[name] < 1:
+            raise ValueError(f"config.{name} must be 1 or more. Received: {name}={config[name]}")
+    if config.batch_size % (strategy.num_replicas_in_sync * config.micro_batches):
+        raise ValueError(
+            "config.batch_size must be divisible by replicas * micro_batches. Received: "
+            f"batch_size={config.batch_size}, replicas={strategy.num_replicas_in_sync}, "
+            f"micro_batches={config.micro_batches}"
+        )
+    if config.steps % steps_between_validations(config):
+        raise ValueError(
+            "config.steps must be a multiple of config.validate_every. "
+            f"Received: steps={config.steps}, validate_every={config.validate_every}"
+        )
+    learning_rate(config)
+
+
+def steps_between_validations(config) -> int:
+    return min(config.validate_every or config.steps, config.steps)
+
+
+def learning_rate(config) -> WarmupSchedule:
+    return WarmupSchedule(config.learning_rate, config.steps, config.warmup_steps, config.decay)
+
+
 def train_text_classifier(config, output, strategy):
     """One or two texts to a label: returns the trained task and its test metrics."""
     data = labelled_splits(config.data)
     texts, labels = data["train"]
     names = sorted(set(labels))
+    for split, (_, split_labels) in data.items():
+        unknown = sorted(set(split_labels) - set(names))
+        if unknown:
+            raise ValueError(
+                f"Expected labels of the train split, {names}, in the {split} split. Received: {unknown} as well. "
+                "Add rows with them to the train split, or remove them here."
+            )
     tokenizer_texts = [text for row in texts for text in (row if isinstance(row, tuple) else (row,))]
     with strategy.scope():
         if config.preset:
@@ -132,19 +163,24 @@ def train_causal_lm(config, output, strategy):
 
 def fit(task, config, output, strategy, train_batches, validation_batches, title):
     """Compiles and fits; one Keras epoch is the stretch between two validations."""
-    schedule = WarmupSchedule(config.learning_rate, config.steps, config.warmup_steps, config.decay)
+    if config.sequence_length > task.backbone.max_sequence_length:
+        raise ValueError(
+            "config.sequence_length must be at most the model's max_sequence_length of "
+            f"{task.backbone.max_sequence_length}. Received: sequence_length={config.sequence_length}"
+        )
     with strategy.scope():
         optimizer = AdamW(
-            schedule, weight_decay=config.weight_decay, global_clipnorm=config.global_clipnorm, beta_2=config.beta_2
+            learning_rate(config),
+            weight_decay=config.weight_decay,
+            global_clipnorm=config.global_clipnorm,
+            beta_2=config.beta_2,
         )
         task.compile(optimizer, micro_batches=config.micro_batches)
-    stretch = min(config.validate_every or config.steps, config.steps)
-    if config.steps % stretch:
-        raise ValueError(
-            "config.steps must be a multiple of config.validate_every. "
-            f"Received: steps={config.steps}, validate_every={config.validate_every}"
-        )
+    stretch = steps_between_validations(config)
     compute_dtype = keras.config.dtype_policy().compute_dtype
+    if output:  # not earlier: a mistake must leave the files of an earlier run as they were
+        (output / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
+        (output / "metrics.jsonl").write_text("", encoding="utf-8")
     log = RunLog(
         output / "metrics.jsonl" if output else None,
         total_steps=config.steps,
@@ -154,13 +190,17 @@ def fit(task, config, output, strategy, train_batches, validation_batches, title
         log_every=config.log_every,
         title=title,
     )
+    callbacks = [log]
+    if config.tensorboard and output:
+        folder = output / "tensorboard"
+        callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False, update_freq=config.log_every))
     try:
         task.fit(
             shard_by_data(train_batches),
             epochs=config.steps // stretch,
             steps_per_epoch=stretch,
             validation_data=shard_by_data(validation_batches),
-            callbacks=[log],
+            callbacks=callbacks,
             verbose=0,
         )
     finally:
@@ -189,7 +229,10 @@ def save_preset(task, directory: Path):
 def labelled_splits(data) -> dict[str, tuple[list, list[str]]]:
     """The texts and labels of each split that the configuration names."""
     if data.source == "docstrings":
-        return {split: _limited(rows, data.limit) for split, rows in library_classification().items()}
+        return {
+            split: (_every_nth(texts, data.limit), _every_nth(labels, data.limit))
+            for split, (texts, labels) in library_classification().items()
+        }
     splits = {}
     for split in SPLITS:
         if data[split]:
@@ -202,13 +245,13 @@ def labelled_splits(data) -> dict[str, tuple[list, list[str]]]:
 def document_splits(data) -> dict[str, list[str]]:
     """The documents of each split that the configuration names."""
     if data.source == "docstrings":
-        return {split: rows[: data.limit or None] for split, rows in language_model_documents().items()}
+        return {split: _every_nth(rows, data.limit) for split, rows in language_model_documents().items()}
     return _with_train({split: read_text_file(data[split], data.limit or None) for split in SPLITS if data[split]})
 
 
-def _limited(rows, limit):
-    texts, labels = rows
-    return texts[: limit or None], labels[: limit or None]
+def _every_nth(rows, limit):
+    """At most `limit` rows (0: all), from the whole list: docstrings are sorted by library."""
+    return rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
 
 
 def _with_train(splits):

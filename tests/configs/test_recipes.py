@@ -1,0 +1,107 @@
+"""Every recipe loads, is locked, says what it is, and has every key that `train` reads."""
+
+import ast
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+import albert_gpt_tf.configs
+from albert_gpt_tf.training import run
+from albert_gpt_tf.training.schedules import DECAYS
+
+RECIPES = sorted(Path(albert_gpt_tf.configs.__file__).parent.glob("[!_]*.py"))
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+def recipe(request):
+    spec = importlib.util.spec_from_file_location(request.param.stem, request.param)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def keys_read(function_names):
+    """Dotted names of everything that functions of training/run.py read from `config`, and from `data` as its part."""
+    keys = set()
+    for name in function_names:
+        tree = ast.parse(inspect.getsource(getattr(run, name)))
+        for node in ast.walk(tree):
+            dotted = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            if match := re.fullmatch(r"(config|data)((?:\.[a-z_0-9]+)+)", dotted):
+                keys.add(("data" if match[1] == "data" else "") + match[2])
+            if isinstance(node, ast.For) and "config[" in ast.unparse(node):  # for name in (...): config[name]
+                keys |= {f".{constant.value}" for constant in node.iter.elts}
+    return {key.removeprefix(".") for key in keys}
+
+
+def test_there_are_recipes_for_both_tasks():
+    assert {"docstrings_albert", "docstrings_gpt"} <= {path.stem for path in RECIPES}
+
+
+def test_the_docstring_gives_command_expected_result_and_time(recipe):
+    lines = dict(re.findall(r"^(Command|Expected|Time): +(.+)$", recipe.__doc__, re.MULTILINE))
+    assert set(lines) == {"Command", "Expected", "Time"}
+    assert lines["Command"].startswith(f"albert-gpt-tf train --config={recipe.__name__} --workdir=")
+    assert re.search(r"\d", lines["Expected"]) and re.search(r"\d", lines["Time"])
+
+
+def test_the_configuration_is_locked(recipe):
+    config = recipe.get_config()
+    assert isinstance(config, ConfigDict) and config.is_locked and config.data.is_locked
+    with pytest.raises(AttributeError, match='Did you mean "steps"'):
+        config.step = 1
+    with pytest.raises(TypeError):
+        config.steps = "many"
+
+
+def test_two_calls_share_nothing(recipe):
+    one, other = recipe.get_config(), recipe.get_config()
+    one.steps = 1
+    one.data.limit = 1
+    assert other.steps != 1 and other.data.limit != 1
+
+
+def test_every_key_that_training_reads_exists(recipe):
+    config = recipe.get_config()
+    functions = {
+        "text_classifier": ["train_text_classifier", "labelled_splits", "training_batches"],
+        "causal_lm": ["train_causal_lm", "document_splits"],
+    }
+    own = functions[config.task]
+    read = keys_read(["train", "check_settings", "steps_between_validations", "learning_rate", "fit", *own])
+    assert {"steps", "batch_size", "data.source", "backbone.to_dict"} <= read  # the search finds what it should
+    for key in read - {"data"}:
+        value = config
+        for part in key.split("."):
+            assert hasattr(value, part), f"training/run.py reads config.{key}"
+            value = getattr(value, part)
+    assert all(split in config.data for split in run.SPLITS)
+
+
+def test_every_key_of_a_recipe_is_read(recipe):
+    """A setting without effect misleads."""
+    source = inspect.getsource(run)
+    config = recipe.get_config()
+    for name in config:
+        assert f"config.{name}" in source or f'"{name}"' in source, name
+    for name in config.data:
+        assert f"data.{name}" in source or name in run.SPLITS, name
+
+
+def test_the_numbers_go_together(recipe):
+    config = recipe.get_config()
+    assert config.decay in DECAYS
+    assert config.sequence_length <= config.backbone.max_sequence_length
+    assert config.backbone.hidden_dim % config.backbone.num_heads == 0
+    run.check_settings(config, type("Strategy", (), {"num_replicas_in_sync": 1}))
+
+
+def test_the_backbone_takes_every_size(recipe):
+    config = recipe.get_config()
+    backbone_cls = {"text_classifier": run.AlbertTextClassifier, "causal_lm": run.GPTCausalLM}[config.task].backbone_cls
+    parameters = inspect.signature(backbone_cls.__init__).parameters
+    assert set(config.backbone) <= set(parameters)
