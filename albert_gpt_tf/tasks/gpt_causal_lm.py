@@ -37,6 +37,8 @@ class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
     Args:
         tokenizer: a `GPT2Tokenizer`.
         sequence_length: int, length of the packed row; longer texts are cut. Defaults to 1024.
+        add_start_token: bool, whether a text begins with an end-of-text token, in training, in `generate` and in
+            `score` alike. Defaults to `True`; `False` is what Transformers does.
 
     Example:
         >>> ids, targets, weights = GPTCausalLMPreprocessor(tokenizer, sequence_length=8)(["a fox"])
@@ -47,10 +49,11 @@ class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
     backbone_cls = GPTBackbone
     tokenizer_cls = GPT2Tokenizer
 
-    def __init__(self, tokenizer, sequence_length=1024, **kwargs):
+    def __init__(self, tokenizer, sequence_length=1024, add_start_token=True, **kwargs):
         super().__init__(**kwargs)
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.add_start_token = add_start_token
 
     def build(self, input_shape=None):
         """Nothing to build: the tokenizer has its vocabulary."""
@@ -70,12 +73,9 @@ class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
             raise ValueError("Language modelling takes text alone: its targets are the text's own tokens. Received: y")
         text = tf.convert_to_tensor(x)
         is_scalar = text.shape.rank == 0
-        ids = self.tokenizer.tokenize(text[None] if is_scalar else text)
+        ids = self.tokenize_text(text[None] if is_scalar else text)
         end_id = self.tokenizer.end_of_text_id
-        starts = tf.fill([ids.nrows(), 1], end_id)
-        ids, mask = pack_causal(
-            tf.concat([starts, ids], 1), self.sequence_length + 1, end_id, self.tokenizer.pad_id, add_end=True
-        )
+        ids, mask = pack_causal(ids, self.sequence_length + 1, end_id, self.tokenizer.pad_id, add_end=True)
         inputs = {"token_ids": ids[:, :-1], "padding_mask": mask[:, :-1]}
         weights = tf.cast(mask[:, 1:], tf.float32)  # a target counts if it is a real token
         if sample_weight is not None:
@@ -83,8 +83,16 @@ class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
         packed = (inputs, ids[:, 1:], weights)
         return tf.nest.map_structure(lambda t: t[0], packed) if is_scalar else packed
 
+    def tokenize_text(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Strings [batch] -> int32 [batch, (length)], with the start token if texts have one."""
+        ids = self.tokenizer.tokenize(text)
+        if not self.add_start_token:
+            return ids
+        return tf.concat([tf.fill([ids.nrows(), 1], self.tokenizer.end_of_text_id), ids], 1)
+
     def get_config(self):
-        return {**super().get_config(), "sequence_length": self.sequence_length}
+        own = {"sequence_length": self.sequence_length, "add_start_token": self.add_start_token}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -210,7 +218,7 @@ class GPTCausalLM(Task):
         """
         tokenizer = self.preprocessor.tokenizer
         continuation = self.continue_ids(
-            tokenizer.tokenize(prompt), max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed,
+            self.preprocessor.tokenize_text(prompt), max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed,
             end_id=tokenizer.end_of_text_id,
         )  # fmt: skip
         ids = tf.RaggedTensor.from_tensor(continuation.token_ids, lengths=continuation.token_count)
@@ -225,13 +233,13 @@ class GPTCausalLM(Task):
         """Continues ragged int32 ids [batch, (length)]; arguments as in `answer`; returns a `Continuation`."""
         context = self.backbone.max_sequence_length
         max_new_tokens = tf.clip_by_value(max_new_tokens, 0, context - 1)
-        # An empty prompt starts a text, which follows the end of another.
+        # A row without a token begins as a text does, after the end of another: one that has tokens drops this again.
         start = tf.fill([ids.nrows(), 1], 0 if end_id is None else end_id)
-        ids = tf.concat([start, ids], 1)
         lengths = tf.cast(ids.row_lengths(), tf.int32)
+        ids = tf.concat([start, ids], 1)
         ends = tf.cast(ids.row_splits[1:], tf.int32)
-        # The start is dropped unless it is all there is; so is what does not fit the context.
-        kept = tf.minimum(tf.maximum(lengths - 1, 1), context - max_new_tokens)
+        # Of what does not fit the context the last tokens are kept.
+        kept = tf.minimum(tf.maximum(lengths, 1), context - max_new_tokens)
         ids = tf.gather(ids.values, tf.ragged.range(ends - kept, ends))
         return generate(
             self.backbone,
@@ -265,7 +273,8 @@ class GPTCausalLM(Task):
     def log_likelihood(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores texts, as graph operations.
 
-        A text is read as one that follows an end-of-text token, so that its first token has a probability too.
+        With the preprocessor's start token (the default) the first token of a text has a probability too; without it
+        the first token is only read.
 
         Args:
             text: strings [batch].
@@ -275,9 +284,7 @@ class GPTCausalLM(Task):
             `perplexity` float32 [batch], exp(-log_likelihood / token_count), 1 for an empty text.
         """
         tokenizer = self.preprocessor.tokenizer
-        ids = tokenizer.tokenize(text)
-        starts = tf.fill([ids.nrows(), 1], tokenizer.end_of_text_id)
-        ids = tf.concat([starts, ids], 1)
+        ids = self.preprocessor.tokenize_text(text)
         longest = tf.minimum(
             tf.reduce_max(tf.concat([ids.row_lengths(), [2]], 0)), self.backbone.max_sequence_length + 1
         )

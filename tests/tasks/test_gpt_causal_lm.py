@@ -82,7 +82,7 @@ def test_predict_gives_logits_from_every_form_of_the_data(causal_lm, texts):
 def test_training_learns_a_text_by_heart(make_causal_lm):
     causal_lm = make_causal_lm()
     causal_lm.compile(keras.optimizers.Adam(0.02))
-    causal_lm.fit(["Return the number of items."] * 32, epochs=12, batch_size=8, verbose=0)
+    causal_lm.fit(["Return the number of items."] * 240, batch_size=4, verbose=0)
     assert causal_lm.generate("", max_new_tokens=20) == "Return the number of items."
 
 
@@ -113,13 +113,29 @@ def test_a_cut_text_has_no_end(gpt_tokenizer, texts):
 # === Generation ===
 
 
-def test_generate_gives_the_text_of_the_naive_loop(causal_lm, gpt_tokenizer):
+@pytest.mark.parametrize("add_start_token", [True, False])
+def test_generate_gives_the_text_of_the_naive_loop(causal_lm, gpt_tokenizer, add_start_token):
     prompts = ["Return the", "a", "class of objects that"]
-    for prompt, text in zip(prompts, causal_lm.generate(prompts, max_new_tokens=6), strict=True):
-        ids = continue_greedily(causal_lm, gpt_tokenizer.tokenize(prompt).numpy().tolist(), 6)
+    preprocessor = GPTCausalLMPreprocessor(gpt_tokenizer, add_start_token=add_start_token)
+    task = GPTCausalLM(causal_lm.backbone, preprocessor=preprocessor)
+    start = [gpt_tokenizer.end_of_text_id] * add_start_token
+    for prompt, text in zip(prompts, task.generate(prompts, max_new_tokens=6), strict=True):
+        ids = continue_greedily(task, start + gpt_tokenizer.tokenize(prompt).numpy().tolist(), 6)
         if gpt_tokenizer.end_of_text_id in ids:
             ids = ids[: ids.index(gpt_tokenizer.end_of_text_id)]
         assert text == gpt_tokenizer.detokenize(ids).numpy().decode()
+
+
+def test_without_a_start_token_training_and_scoring_leave_the_first_token_out(causal_lm, gpt_tokenizer):
+    texts = ["Return the", "", "a"]
+    lengths = [int(tf.size(gpt_tokenizer.tokenize(text))) for text in texts]
+    preprocessor = GPTCausalLMPreprocessor(gpt_tokenizer, sequence_length=8, add_start_token=False)
+    _, targets, weights = preprocessor(texts)
+    assert targets[0].numpy()[0] == gpt_tokenizer.tokenize(texts[0]).numpy()[1]
+    assert tf.reduce_sum(weights, 1).numpy().tolist() == lengths  # all but the first, and the end
+    task = GPTCausalLM(causal_lm.backbone, preprocessor=preprocessor)
+    assert task.score(texts)["token_count"] == [max(n - 1, 0) for n in lengths]
+    assert GPTCausalLMPreprocessor.from_config(preprocessor.get_config()).add_start_token is False
 
 
 def test_an_empty_prompt_starts_after_an_end_of_text(causal_lm, gpt_tokenizer):

@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 ONE_DEVICE = ["one_device:classifier:1", "one_device:classifier:2", "one_device:classifier:4"]
 ONE_DEVICE += ["one_device:causal_lm:1", "one_device:causal_lm:2", "one_device:causal_lm:4"]
 MIRRORED = ["mirrored:classifier:1", "mirrored:classifier:4", "mirrored:causal_lm:1", "mirrored:causal_lm:2"]
-CONTROLS = ["mirrored:causal_lm:2:dropout", "mirrored:classifier:1:keras", "mirrored:classifier:1:keras_forced"]
+CONTROLS = ["mirrored:causal_lm:2:dropout", "mirrored:causal_lm:1:keras", "mirrored:causal_lm:1:keras_forced"]
 TWO_WORKERS = ["multi_worker:classifier:1", "multi_worker:causal_lm:2"]
 
 
@@ -88,13 +88,13 @@ def test_dropout_runs_inside_the_loop_of_two_replicas(results):
 
 
 def test_keras_adamw_with_clipping_is_refused_under_two_replicas(results):
-    message = results["mirrored:classifier:1:keras"]["refused"]
+    message = results["mirrored:causal_lm:1:keras"]["refused"]
     assert "global_clipnorm of a Keras optimizer clips each replica's part before the all-reduce" in message
     assert "albert_gpt_tf.training.optimizers.AdamW" in message
 
 
 def test_control_keras_adamw_with_clipping_would_differ(results):
-    stock, ours = results["mirrored:classifier:1:keras_forced"], results["one_device:classifier:1"]
+    stock, ours = results["mirrored:causal_lm:1:keras_forced"], results["one_device:causal_lm:1"]
     assert largest_difference(ours, stock, "weights") > 100 * TOLERANCE
 
 

@@ -120,7 +120,7 @@ def make_causal_lm(dropout):
     from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
 
     return GPTCausalLM(
-        GPTBackbone(VOCABULARY, num_layers=2, num_heads=2, hidden_dim=16, dropout=dropout, max_sequence_length=LENGTH)
+        GPTBackbone(VOCABULARY, num_layers=1, num_heads=2, hidden_dim=16, dropout=dropout, max_sequence_length=LENGTH)
     )
 
 
