@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     config.backbone.dropout = 0.1
     config.backbone.max_sequence_length = 128
     config.dropout = 0.1  # of the classifier's input
+    config.token_dropout = 0.25  # share of tokens that become [MASK] in training
 
     config.batch_size = 64
     config.micro_batches = 1

@@ -218,9 +218,15 @@ class GPTCausalLM(Task):
         """
         tokenizer = self.preprocessor.tokenizer
         continuation = self.continue_ids(
-            self.preprocessor.tokenize_text(prompt), max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed,
+            self.preprocessor.tokenize_text(prompt),
+            max_new_tokens,
+            temperature,
+            top_k,
+            top_p,
+            repetition_penalty,
+            seed,
             end_id=tokenizer.end_of_text_id,
-        )  # fmt: skip
+        )
         ids = tf.RaggedTensor.from_tensor(continuation.token_ids, lengths=continuation.token_count)
         return {
             "text": tokenizer.detokenize(ids),

@@ -15,6 +15,7 @@ import tensorflow as tf
 from albert_gpt_tf.data.docstrings import language_model_documents, library_classification
 from albert_gpt_tf.data.files import read_labelled_file, read_text_file
 from albert_gpt_tf.data.language_model import causal_windows, count_bytes, evaluation_windows
+from albert_gpt_tf.data.token_dropout import drop_tokens
 from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier, AlbertTextClassifierPreprocessor
 from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
@@ -124,7 +125,7 @@ def train_text_classifier(config, output, strategy):
         for split in ("validation", "test")
         if split in data
     }
-    batches = training_batches(texts, labels, config)
+    batches = training_batches(texts, labels, preprocessor, config)
     fit(task, config, output, strategy, batches, evaluation.get("validation"), "classifier")
     results = {}
     for split, batches in evaluation.items():
@@ -269,10 +270,19 @@ def labelled_dataset(texts, labels) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((columns, labels))
 
 
-def training_batches(texts, labels, config) -> tf.data.Dataset:
-    """Endless whole batches in a seeded order, new each epoch."""
+def training_batches(texts, labels, preprocessor, config) -> tf.data.Dataset:
+    """Endless whole batches of ids in a seeded order, new each epoch, with token dropout if the recipe asks for it."""
     rows = labelled_dataset(texts, labels).shuffle(len(labels), seed=config.seed).repeat()
-    return rows.batch(config.batch_size, drop_remainder=True)
+    batches = rows.batch(config.batch_size, drop_remainder=True)
+
+    def to_ids(step, row):
+        ids, label = preprocessor(row[0], y=row[1])
+        if config.token_dropout:
+            seed = tf.stack([tf.cast(config.seed, tf.int64), step])
+            ids["token_ids"] = drop_tokens(ids["token_ids"], config.token_dropout, preprocessor.tokenizer, seed)
+        return ids, label
+
+    return batches.enumerate().map(to_ids, tf.data.AUTOTUNE)
 
 
 def with_mask(token_ids, *targets_and_weights):

@@ -10,17 +10,17 @@ DECAYS = ("constant", "linear", "cosine")
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from 0, then stays or falls to a floor at the last step.
+    """Rises linearly from 0, then stays or falls towards a floor.
 
     The first step is taken with `peak / warmup_steps`, not with 0. The curve is continuous: at the end of the warm-up
     the rate is the peak.
 
     Args:
         peak: float, the largest learning rate.
-        total_steps: int, the step at which the floor is reached.
+        total_steps: int, steps of the run, after which the floor is reached.
         warmup_steps: int. Defaults to 0.
         decay: str, `"constant"`, `"linear"` or `"cosine"`. Defaults to `"linear"`.
-        floor: float, learning rate at and after the last step. Defaults to 0.
+        floor: float, learning rate after the run. Defaults to 0.
 
     Raises:
         ValueError: an unknown decay, or a warm-up that is longer than the run.
@@ -47,7 +47,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
         warm = self.peak * (step + 1) / max(self.warmup_steps, 1)
-        done = (step + 1 - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
+        # 0 on the last step of the warm-up, 1 on the step after the run: no step is taken at the floor itself.
+        done = (step + 1 - self.warmup_steps) / (self.total_steps + 1 - self.warmup_steps)
         done = tf.clip_by_value(done, 0.0, 1.0)
         remaining = {
             "constant": tf.ones_like(done),

@@ -40,6 +40,13 @@ def test_bag_of_words_learns_the_word_that_tells():
     assert bag_of_words_accuracy(texts, labels, ["good", "bad bad", "good music", "bad"], ["+", "-", "+", "+"]) == 0.75
 
 
+def test_pairs_and_punctuation_tell_what_words_alone_do_not():
+    train = ["not good", "good not", "not good !", "good not !"] * 5
+    labels = ["-", "+", "-", "+"] * 5
+    assert bag_of_words_accuracy(train, labels, train, labels, pairs=True) == 1.0
+    assert bag_of_words_accuracy(train, labels, train, labels) == 0.5
+
+
 def test_bag_of_words_says_how_to_install_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
     with pytest.raises(ImportError, match=r"pip install albert-gpt-tf\[quickstart\]"):
