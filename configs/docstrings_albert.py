@@ -30,27 +30,27 @@ def get_config() -> ConfigDict:
     config.data.limit = 0  # rows of each split; 0 for all
 
     config.vocabulary_size = 8000
-    config.sequence_length = 128
+    config.sequence_length = 256
     config.backbone = ConfigDict()
     config.backbone.num_layers = 2
     config.backbone.num_heads = 4
-    config.backbone.hidden_dim = 256
-    config.backbone.intermediate_dim = 1024
+    config.backbone.hidden_dim = 128
+    config.backbone.intermediate_dim = 512
     config.backbone.embedding_dim = 128
     config.backbone.dropout = 0.1
-    config.backbone.max_sequence_length = 128
+    config.backbone.max_sequence_length = 256
     config.dropout = 0.1  # of the classifier's input
     config.token_dropout = 0.25  # share of tokens that become [MASK] in training
 
-    config.batch_size = 64
+    config.batch_size = 32
     config.micro_batches = 1
-    config.steps = 800
-    config.validate_every = 200
+    config.steps = 900
+    config.validate_every = 300
     config.learning_rate = 1e-3
-    config.warmup_steps = 80
+    config.warmup_steps = 50
     config.decay = "linear"
-    config.weight_decay = 0.01
-    config.beta_2 = 0.999
+    config.weight_decay = 0.1
+    config.beta_2 = 0.99
     config.global_clipnorm = 1.0
     config.log_every = 20
     config.tensorboard = False  # needs the extra tensorboard

@@ -28,19 +28,19 @@ def get_config() -> ConfigDict:
     config.vocabulary_size = 4096
     config.sequence_length = 128
     config.backbone = ConfigDict()
-    config.backbone.num_layers = 4
-    config.backbone.num_heads = 4
-    config.backbone.hidden_dim = 256
+    config.backbone.num_layers = 3
+    config.backbone.num_heads = 2
+    config.backbone.hidden_dim = 128
     config.backbone.dropout = 0.0
     config.backbone.max_sequence_length = 256
 
     config.batch_size = 16
     config.micro_batches = 1
-    config.steps = 1000
+    config.steps = 1200
     config.validate_every = 0  # 0: only at the end
-    config.learning_rate = 1e-3
+    config.learning_rate = 5e-3
     config.warmup_steps = 50
-    config.decay = "cosine"
+    config.decay = "linear"
     config.weight_decay = 0.1
     config.beta_2 = 0.95
     config.global_clipnorm = 1.0
