@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     config.data.limit = 0  # rows of each split; 0 for all
 
     config.vocabulary_size = 8000
-    config.sequence_length = 256
+    config.sequence_length = 192
     config.backbone = ConfigDict()
     config.backbone.num_layers = 2
     config.backbone.num_heads = 4
@@ -44,8 +44,8 @@ def get_config() -> ConfigDict:
 
     config.batch_size = 32
     config.micro_batches = 1
-    config.steps = 900
-    config.validate_every = 300
+    config.steps = 700
+    config.validate_every = 350
     config.learning_rate = 1e-3
     config.warmup_steps = 50
     config.decay = "linear"

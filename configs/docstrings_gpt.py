@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
 
     config.batch_size = 16
     config.micro_batches = 1
-    config.steps = 1200
+    config.steps = 900
     config.validate_every = 0  # 0: only at the end
     config.learning_rate = 5e-3
     config.warmup_steps = 50

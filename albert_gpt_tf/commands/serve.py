@@ -32,8 +32,7 @@ def main(arguments: list[str]) -> None:
         max_body_bytes=int(_MAX_BODY_MB.value * 1e6),
     )
     with server:
-        print("A local server for development; in production run tensorflow_model_server. Ctrl-C stops it.")
         for name in models:
             print(f"REST  http://{server.host}:{server.rest_port}/v1/models/{name}:predict")
-        print(f"gRPC  {server.host}:{server.grpc_port}", flush=True)
+        print(f"gRPC  {server.host}:{server.grpc_port}\nCtrl-C stops it.", flush=True)
         server.wait()

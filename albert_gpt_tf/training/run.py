@@ -200,7 +200,8 @@ def fit(task, config, output, strategy, train_batches, validation_batches, title
             shard_by_data(train_batches),
             epochs=config.steps // stretch,
             steps_per_epoch=stretch,
-            validation_data=shard_by_data(validation_batches),
+            # Without validations on the way there is none here: `evaluate` follows.
+            validation_data=shard_by_data(validation_batches) if config.validate_every else None,
             callbacks=callbacks,
             verbose=0,
         )
