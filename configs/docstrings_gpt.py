@@ -1,7 +1,7 @@
 """A small GPT from scratch on the documentation that lies on this machine.
 
 Command:   albert-gpt-tf train --config=docstrings_gpt --workdir=runs/docstrings_gpt
-Expected:  test bits per byte about 1.7
+Expected:  validation bits per byte about 1.77 (1.70 with --config.steps=1200)
 Time:      about 3 minutes on 2 CPU cores
 
 For your own text: --config.data.source=files --config.data.train=train.txt --config.data.validation=dev.txt

@@ -7,6 +7,8 @@ files are, and `report.html`. ALBERT learns which library a docstring comes from
 docstrings. Needs the extra `quickstart` (baselines, plots, LiteRT): pip install 'albert-gpt-tf[quickstart]'
 """
 
+import importlib
+import importlib.util
 import json
 import os
 import time
@@ -22,6 +24,12 @@ PROMPTS = ["Returns the ", "Args:\n  ", "Raises a ValueError if "]
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
+    missing = [name for name in ("sklearn", "matplotlib", "ai_edge_litert") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            "Expected the packages of the extra `quickstart`. Received: no "
+            f"{', '.join(missing)}. Run: pip install 'albert-gpt-tf[quickstart]'"
+        )
     from rich.console import Console
 
     started = time.time()
@@ -129,8 +137,6 @@ def train_causal_lm(workdir, documents, console):
 
 def run_recipe(name, workdir):
     """Trains what the recipe in `configs/` says."""
-    import importlib
-
     from albert_gpt_tf.training.run import train
     from albert_gpt_tf.training.strategies import make_strategy
 

@@ -39,15 +39,15 @@ def train(config, workdir: str | Path, strategy: tf.distribute.Strategy) -> dict
         strategy: see `make_strategy`.
 
     Returns:
-        The results on the test split, also written to `results.json`.
+        The results on the validation and test splits by name, also written to `results.json`.
 
     Raises:
         ValueError: a setting that cannot work, before the first step.
         DataError: a file with a broken row, before the first step.
 
     Example:
-        >>> train(get_config(), "runs/docstrings", make_strategy("one_device"))["accuracy"]
-        0.93
+        >>> train(get_config(), "runs/docstrings", make_strategy("one_device"))["test_accuracy"]
+        0.88
     """
     runs = {"text_classifier": train_text_classifier, "causal_lm": train_causal_lm}
     if config.task not in runs:
