@@ -66,6 +66,15 @@ def test_a_classifier_run_leaves_its_configuration_metrics_results_and_preset(cl
     assert json.loads((workdir / "config.json").read_text()) == classifier_config.to_dict()
 
 
+def test_tensorboard_has_the_losses_on_request(tiny, files, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = tiny.gpt_config(**{"data.train": files.train_text, "tensorboard": True})
+    train(config, tmp_path, ONE_DEVICE)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "train"))
+    events.Reload()
+    assert "epoch_loss" in events.Tags()["tensors"]
+
+
 def test_metrics_of_a_run_have_every_field(classifier_run, classifier_config):
     workdir, results = classifier_run
     lines = metrics(workdir)
