@@ -34,7 +34,7 @@ def run(optimizer, variables, gradients):
 @pytest.mark.parametrize("clipnorm", [1.0, None])
 def test_adamw_equals_the_paper_in_numpy(variables, gradients, numpy_adamw, clipnorm):
     def rate(step):
-        return 0.01 * min(step + 1, 5) / 5 if step < 5 else 0.01 * (1 - (step - 4) / 25)
+        return 0.01 * min(step + 1, 5) / 5 if step < 5 else 0.01 * (1 - (step - 4) / 26)
 
     schedule = WarmupSchedule(0.01, total_steps=30, warmup_steps=5)
     ours = AdamW(schedule, weight_decay=0.1, global_clipnorm=clipnorm, beta_2=0.95)
