@@ -76,7 +76,7 @@ def test_predict_gives_logits_from_every_form_of_the_data(causal_lm, texts):
     dataset = tf.data.Dataset.from_tensor_slices(texts[:5]).batch(2)
     expected = causal_lm(ids).numpy()
     for form in (texts[:5], dataset, {name: value.numpy() for name, value in ids.items()}):
-        # Not 1e-5: logits reach 8 here, and the kernels that a graph fuses round otherwise than eager ones (1.7e-5 seen).
+        # Not 1e-5: logits reach 8 here, and fused kernels of a graph round otherwise than eager ones (1.7e-5 seen).
         np.testing.assert_allclose(causal_lm.predict(form, verbose=0), expected, atol=5e-5)
 
 
