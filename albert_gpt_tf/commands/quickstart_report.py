@@ -77,9 +77,12 @@ def loss_curves(runs: dict[str, Path]) -> str:
     figure, axes = new_figure(1, len(runs), (10, 3.5))
     for axis, (name, run) in zip(axes.flat, runs.items(), strict=True):
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        for key, label in (("loss", "training"), ("val_loss", "validation")):
-            points = [(line["step"], line[key]) for line in lines if key in line]
-            axis.plot(*zip(*points, strict=True), marker="o" if key == "val_loss" else None, label=label)
+        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        training = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+        validation = [(line["step"], line["val_loss"]) for line in lines if "val_loss" in line]
+        validation = validation or [(training[-1][0], results["validation_loss"])]  # not validated on the way
+        axis.plot(*zip(*training, strict=True), label="training")
+        axis.plot(*zip(*validation, strict=True), marker="o", label="validation")
         axis.set(title=name, xlabel="step", ylabel="loss (nats)")
         axis.grid(alpha=0.3)
         axis.legend()
