@@ -1,9 +1,19 @@
 """Fixtures for every folder of tests."""
 
 import importlib.util
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def popen_that_takes_ctrl_c():
+    """`subprocess.Popen`, but the process takes SIGINT even where the tests run with it ignored, in the background."""
+    return lambda *args, **kwargs: subprocess.Popen(
+        *args, **kwargs, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,8 @@ def test_every_stage_runs_and_every_figure_and_file_is_there(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_half_written(tmp_path):
-    process = subprocess.Popen(
+def test_ctrl_c_leaves_nothing_half_written(tmp_path, popen_that_takes_ctrl_c):
+    process = popen_that_takes_ctrl_c(
         [*COMMAND, f"--workdir={tmp_path}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip

@@ -32,9 +32,9 @@ def run(*arguments):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=100)
 
 
-def test_it_answers_until_ctrl_c(export):
+def test_it_answers_until_ctrl_c(export, popen_that_takes_ctrl_c):
     arguments = [f"--model=echo={export}", "--rest_port=0", "--grpc_port=0"]
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = popen_that_takes_ctrl_c([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         port = re.search(r"http://127\.0\.0\.1:(\d+)/v1/models/echo:predict", process.stdout.readline())[1]
         assert list(RestClient(f"http://127.0.0.1:{port}").predict("echo", {"text": ["hello"]})["text"]) == ["hello"]

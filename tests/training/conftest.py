@@ -115,8 +115,8 @@ def finish(processes, timeout):
     return [output for output, _ in outputs]
 
 
-def start(arguments, **environment):
-    return subprocess.Popen(
+def start(arguments, popen=subprocess.Popen, **environment):
+    return popen(
         [sys.executable, *arguments],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -158,13 +158,13 @@ def train_on_two_workers():
 
 
 @pytest.fixture
-def interrupt_once():
+def interrupt_once(popen_that_takes_ctrl_c):
     """The function (arguments, ready): starts Python, sends Ctrl-C when `ready()`, returns status and errors."""
 
     def run(arguments, ready, timeout=120):
         import time
 
-        process = start(arguments, CUDA_VISIBLE_DEVICES="-1")
+        process = start(arguments, popen_that_takes_ctrl_c, CUDA_VISIBLE_DEVICES="-1")
         try:
             end = time.monotonic() + timeout
             while not ready() and process.poll() is None and time.monotonic() < end:
