@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import albert_gpt_tf as agt
+from albert_gpt_tf.exporters.run_rules import serialized_examples
 from albert_gpt_tf.serving.client import GrpcClient, RestClient
 from albert_gpt_tf.serving.lite import LiteModel
 from albert_gpt_tf.serving.local_server import LocalServer
@@ -96,6 +97,12 @@ def test_classify_api_gives_labels_and_scores(classifier, clients, protocol):
 def test_classifier_in_a_process_without_python_equals_memory(classifier, classifier_export, run_without_python):
     got = run_without_python(classifier_export, "serving_default", {"text": TEXTS})
     assert_same(got, in_memory_answer(classifier, {"text": TEXTS}))
+
+
+def test_classify_in_a_process_without_python_equals_memory(classifier, classifier_export, run_without_python):
+    got = run_without_python(classifier_export, "classify", {"inputs": serialized_examples({"text": TEXTS})})
+    assert decoded(got)["classes"].tolist() == [classifier.labels] * len(TEXTS)
+    np.testing.assert_allclose(got["scores"], in_memory_answer(classifier, {"text": TEXTS})["scores"], atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8])
