@@ -1,18 +1,27 @@
 """Labelled tables (.tsv, .csv, .jsonl) and plain text from a user's own files.
 
-A file is read and checked whole before training starts: a broken row raises a `DataError` with its file and line, and
-is never left out silently. Text is taken as it stands: an empty text or one of a megabyte is an example like any other.
+A file is read and checked whole before training starts, except by `read_lines`, which reads as it goes. A broken row,
+or a line that is not UTF-8, raises a `DataError` with its file and line, and is never left out silently. Text is taken
+as it stands: an empty text or one of a megabyte is an example like any other.
 """
 
 import csv
 import difflib
+import glob
+import gzip
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_BLOCK = 2**20  # bytes that are read at a time, and the step of a progress bar
 _LARGEST_FIELD = 2**31 - 1  # the csv module's own limit is 128 KiB, and a C long bounds what it can be set to
 
 
@@ -83,7 +92,7 @@ def read_text_file(path: str | os.PathLike, limit: int | None = None) -> list[st
     r"""Reads documents from a plain text file, where one or more blank lines separate two documents.
 
     Args:
-        path: str or path, a UTF-8 file, with or without a byte order mark.
+        path: str or path, a UTF-8 file, with or without a byte order mark, compressed if its name ends in .gz.
         limit: int or None, at most so many documents are read. Defaults to None: all.
 
     Returns:
@@ -105,6 +114,64 @@ def read_text_file(path: str | os.PathLike, limit: int | None = None) -> list[st
     return documents
 
 
+def read_lines(paths: str | os.PathLike | Iterable[str | os.PathLike], progress: bool = False) -> Iterator[str]:
+    r"""Streams the lines of any number of text files, one line in memory at a time.
+
+    Args:
+        paths: str or path, or several: files, or patterns as in a shell (`corpus/*.txt`, `corpus/**/*.gz`), whose
+            matches are read in alphabetical order. A file that is matched twice is read once. Files are UTF-8, with or
+            without a byte order mark, and compressed if the name ends in .gz.
+        progress: bool, whether a bar on standard error shows how much of the bytes of all files is read. Defaults to
+            False.
+
+    Returns:
+        An iterator of str: every line without its line break, blank ones included.
+
+    Raises:
+        DataError: at once if there is no such file or a pattern matches none; while reading if a line is not UTF-8 or a
+            compressed file is broken.
+
+    Example:
+
+    >>> _ = Path("one.txt").write_text("It rained.\n\nIt rains.\n")
+    >>> list(read_lines("*.txt"))
+    ['It rained.', '', 'It rains.']
+    >>> model = train_sentencepiece(read_lines("corpus/*.txt", progress=True), 30_000)  # doctest: +SKIP
+    """
+    patterns = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    files = list(dict.fromkeys(file for pattern in patterns for file in _matching_files(pattern)))
+    if not files:
+        raise DataError("Expected files to read, received an empty list of paths; give at least one.")
+    return _lines_of_files(files, progress)
+
+
+def _matching_files(pattern: str | os.PathLike) -> list[Path]:
+    if os.path.isfile(pattern):  # also one with a bracket in its name
+        return [Path(pattern)]
+    if os.path.isdir(pattern):
+        raise DataError(f"{pattern}: expected a file, received a folder; give a pattern, such as {pattern}/*.txt.")
+    files = [Path(match) for match in sorted(glob.glob(os.fspath(pattern), recursive=True)) if os.path.isfile(match)]
+    if not files:
+        raise DataError(
+            f"{pattern}: expected a file or a pattern that matches files, received one where there is none; check the "
+            "spelling, and the folder that it starts from."
+        )
+    return files
+
+
+def _lines_of_files(files: Sequence[Path], progress: bool) -> Iterator[str]:
+    columns = [TextColumn("Reading"), BarColumn(), DownloadColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task("", total=sum(file.stat().st_size for file in files))
+
+        def counted(file: BinaryIO) -> BinaryIO:
+            return io.BufferedReader(bar.wrap_file(file, task_id=task), _BLOCK)
+
+        for path in files:
+            for line in _lines(path, counted):
+                yield line.rstrip("\r\n")
+
+
 def _documents(lines: Iterable[str]) -> Iterator[str]:
     document: list[str] = []
     for line in lines:
@@ -123,9 +190,13 @@ def _checked_limit(limit: int | None) -> int | None:
     return limit
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, wrap: Callable[[BinaryIO], BinaryIO] = lambda file: file) -> Iterator[str]:
+    """Lines with their line breaks; `wrap` sees the file as it is on disk, before it is decompressed."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as on_disk:
+            file = wrap(on_disk)
+            if path.suffix.lower() == ".gz":
+                file = gzip.GzipFile(fileobj=file, mode="rb")
             for number, line in enumerate(file, start=1):
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -136,6 +207,10 @@ def _lines(path: Path) -> Iterator[str]:
                     ) from None
     except FileNotFoundError:
         raise DataError(f"{path}: expected a file, received a path where there is none; check the spelling.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected a whole gzip file, received a broken one ({error}); compress or copy it again."
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: expected a file to read, received: {error.strerror}; check the path.") from None
 

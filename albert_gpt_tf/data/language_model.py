@@ -7,6 +7,8 @@ import tensorflow as tf
 
 # Large enough to keep the tokenizer's ops busy, small enough that a chunk and its tokens stay a few megabytes.
 _CHARACTERS_PER_CHUNK = 1_000_000
+# Documents that are joined at a time. More are not faster, and all of them are in memory.
+_DOCUMENTS_PER_CHUNK = 64
 
 
 def token_stream(documents: Sequence[str], tokenizer) -> np.ndarray:
@@ -96,6 +98,66 @@ def causal_windows(
     dataset = epochs.flat_map(batches_of_epoch).map(cut)
     cardinality = tf.data.INFINITE_CARDINALITY if repeat else steps
     return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
+
+
+def pack_documents(dataset: tf.data.Dataset, sequence_length: int, end_id: int) -> tf.data.Dataset:
+    """Cuts a stream of tokenized documents of any size into windows without padding.
+
+    The windows are those of `causal_windows`: an end of text stands before the first document and after every one, and
+    each window begins with the last token of the one before, so that every token is predicted once. What a document
+    leaves over goes into the next window. At the end of the dataset the last tokens, fewer than one window predicts,
+    are left out; repeat the dataset before, and they go into the next epoch.
+
+    Args:
+        dataset: a dataset of documents, integer ids of shape (tokens,), or of batches of them, `RaggedTensor`s of shape
+            (documents, None) as a tokenizer returns them, which is faster. Empty documents are left out. In memory are
+            one batch, or 64 documents, and one window.
+        sequence_length: int, tokens that a window predicts.
+        end_id: int, the id of the end of text.
+
+    Returns:
+        A dataset of windows, int32 of shape (sequence_length + 1,), in the order of the documents. The state of its
+        iterator can be saved (`tf.train.Checkpoint`), the tokens left over included.
+
+    Raises:
+        ValueError: if the dataset holds anything else, or `sequence_length` is not positive.
+
+    Example:
+
+    >>> texts = tf.data.TextLineDataset("corpus.txt").batch(64)
+    >>> windows = pack_documents(texts.map(tokenizer.tokenize), 256, tokenizer.end_of_text_id)
+    >>> batches = windows.batch(16, drop_remainder=True).map(lambda rows: (rows[:, :-1], rows[:, 1:]))
+    """
+    if sequence_length < 1:
+        raise ValueError(f"Expected a positive sequence_length, received {sequence_length}. Raise it.")
+    spec = dataset.element_spec
+    if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec) or not spec.dtype.is_integer:
+        raise ValueError(
+            f"Expected a dataset of integer ids of documents, received one of {spec}. Tokenize texts first."
+        )
+    if spec.shape.rank == 1:
+        dataset = dataset.ragged_batch(_DOCUMENTS_PER_CHUNK)
+    elif spec.shape.rank != 2 or not isinstance(spec, tf.RaggedTensorSpec):
+        raise ValueError(
+            f"Expected documents of shape (tokens,) or ragged batches of them, received a dataset of {spec}. "
+            "Unbatch it, or make its batches ragged."
+        )
+
+    def cut(rest: tf.Tensor, documents: tf.Tensor | tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if not isinstance(documents, tf.RaggedTensor):  # all documents are known to be of one length
+            documents = tf.RaggedTensor.from_tensor(documents)
+        lengths = documents.row_lengths()
+        documents = tf.RaggedTensor.from_row_lengths(
+            tf.cast(documents.flat_values, tf.int32), tf.boolean_mask(lengths, lengths > 0), validate=False
+        )
+        ends = tf.fill([documents.nrows(), 1], end_id)
+        stream = tf.concat([rest, tf.concat([documents, ends], axis=1).flat_values], axis=0)
+        used = (tf.size(stream) - 1) // sequence_length * sequence_length
+        windows = tf.reshape(stream[:used], (-1, sequence_length))
+        last_tokens = tf.reshape(stream[1 : used + 1], (-1, sequence_length))[:, -1:]
+        return stream[used:], tf.concat([windows, last_tokens], axis=1)  # [windows, sequence_length + 1]
+
+    return dataset.scan(tf.constant([end_id], tf.int32), cut).unbatch()
 
 
 def evaluation_windows(documents: Sequence[str], tokenizer, sequence_length: int, batch_size: int) -> tf.data.Dataset:

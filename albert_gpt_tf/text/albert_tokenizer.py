@@ -1,13 +1,12 @@
-"""ALBERT's tokenizer: SentencePiece unigram, with the text cleaning inside its model.
+"""ALBERT's tokenizer: SentencePiece, with the text cleaning and the special tokens inside its model.
 
-One stateless op (`TFText>FastSentencepieceTokenize`) turns raw text into ids, the same in eager code, `tf.data`, a
-SavedModel and TFLite. See `charsmap.py` for how the cleaning gets into the model.
-
-Not here: re-splitting of pieces like "▁2010," (the digit-comma rule of the reference), byte offsets, and special
-tokens typed in the text, which are plain characters.
+One stateless op (`TFText>FastSentencepieceTokenize`) turns raw text into pieces, the same in eager code, `tf.data`, a
+SavedModel and TFLite; two gathers turn them into ids. See `albert_model.py` for how, and `charsmap.py` for the two
+references and how they differ.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import keras_nlp
 import sentencepiece
 import tensorflow as tf
 import tensorflow_text as tf_text
-from sentencepiece import sentencepiece_model_pb2
 
-from albert_gpt_tf.text import charsmap, presets
+from albert_gpt_tf.text import albert_files, albert_model, presets
+from albert_gpt_tf.text.albert_offsets import AlbertOffsets
+from albert_gpt_tf.text.charsmap import GOOGLE_RESEARCH, REFERENCES
 from albert_gpt_tf.text.conversions import to_ragged, to_rows
 
 VOCABULARY_FILE = "spiece.model"
@@ -30,19 +30,26 @@ SPECIAL_PIECES = {"pad_id": "<pad>", "unk_id": "<unk>", "cls_id": "[CLS]", "sep_
 class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
     """Tokenizes raw text as ALBERT does, with one graph op.
 
-    Bad text is handled by rule: an empty string has no tokens; a malformed UTF-8 sequence and a NUL become `<unk>`
-    each (several in a row become one); a string of a megabyte is an ordinary string.
+    Bad text is handled by rule: an empty string has no tokens; a NUL and a malformed lead byte become `<unk>` each
+    (several in a row become one), stray continuation bytes nothing; a string of a megabyte is an ordinary string.
 
     Args:
-        proto: bytes or str, a serialized SentencePiece unigram model or the path of one (`spiece.model`). Defaults
-            to None: no vocabulary yet, `load_assets` brings it.
-        lowercase: bool, whether text is cleaned as for the uncased models (white space, NFKD, no combining marks,
-            lower case) before SentencePiece. If False the model is used as it is. Defaults to True.
+        proto: bytes or str, a serialized SentencePiece model or the path of one (`spiece.model`), of type unigram or
+            BPE; only unigram models convert to TFLite. Defaults to None: no vocabulary yet, `load_assets` brings it.
+        reference: str, whose ids: `"google-research"`, with whose code the released weights were trained, or
+            `"transformers"`. The first splits the comma off numbers ("▁2010," is two tokens); the second makes two
+            back-quotes or apostrophes one quotation mark and knows other marks and white space. Defaults to
+            `"google-research"`.
+        lowercase: bool, whether text is lowered. Defaults to True.
+        keep_accents: bool, whether accents are kept, and no NFKD is applied. Defaults to False.
+        parse_special_tokens: bool, whether special tokens are recognised in text, as whole words. Defaults to True.
+        special_tokens: list of str, the pieces that are recognised then. Defaults to `[CLS] [SEP] [MASK]`, and with
+            `"transformers"` `<pad>` and `<unk>`, too.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: `proto` is not a SentencePiece unigram model, lacks one of `<pad> <unk> [CLS] [SEP] [MASK]`, or
-            has the cleaning inside although `lowercase` is False.
+        ValueError: `proto` is no SentencePiece model, of another type, or lacks one of `<pad> <unk> [CLS] [SEP] [MASK]`
+            or a special token; `reference` is unknown.
 
     Example:
         >>> from albert_gpt_tf.text.train_vocabulary import train_sentencepiece
@@ -50,26 +57,51 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         >>> tokenizer.detokenize(tokenizer.tokenize("The  QUICK Fox")).numpy()
         b'the quick fox'
 
-    Reference: ALBERT (https://arxiv.org/abs/1909.11942), section 4.1; google-research/albert `tokenization.py`.
+    Reference: ALBERT (https://arxiv.org/abs/1909.11942), section 4.1; google-research/albert `tokenization.py`;
+    Transformers `AlbertTokenizer`.
     """
 
-    def __init__(self, proto: bytes | str | None = None, lowercase: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        proto: bytes | str | None = None,
+        reference: str = GOOGLE_RESEARCH,
+        lowercase: bool = True,
+        keep_accents: bool = False,
+        parse_special_tokens: bool = True,
+        special_tokens: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "int32")
         super().__init__(**kwargs)
+        if reference not in REFERENCES:
+            raise ValueError(f"Expected reference to be one of {REFERENCES}. Received: {reference!r}.")
+        self.reference = reference
         self.lowercase = lowercase
+        self.keep_accents = keep_accents
+        self.parse_special_tokens = parse_special_tokens
+        if special_tokens is None:
+            special_tokens = ["[CLS]", "[SEP]", "[MASK]"]
+            if reference != GOOGLE_RESEARCH:
+                special_tokens += ["<pad>", "<unk>"]
+        self._special_tokens = list(special_tokens)
         self.file_assets = [VOCABULARY_FILE]
         self.proto = None
         self.pad_id = self.unk_id = self.cls_id = self.sep_id = self.mask_id = None
         if proto is not None:
             self.set_proto(proto)
 
+    @property
+    def special_tokens(self) -> list[str]:
+        """The pieces that are recognised in text if `parse_special_tokens`."""
+        return list(self._special_tokens)
+
     # === Vocabulary ===
 
     def set_proto(self, proto: bytes | str) -> None:
-        """Sets the SentencePiece model, folding the cleaning into it unless that was done before.
+        """Sets the SentencePiece model and builds the ops.
 
         Args:
-            proto: bytes or str, a serialized SentencePiece unigram model or the path of one.
+            proto: bytes or str, a serialized SentencePiece model or the path of one.
 
         Raises:
             ValueError: see the class.
@@ -82,37 +114,45 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
                     ", which is not a file. Give the path of the file itself."
                 )
             proto = path.read_bytes()
-        if charsmap.is_folded(proto) and not self.lowercase:
-            raise ValueError(
-                "Expected a model without folded cleaning, since lowercase=False. Received: a model that lower-cases "
-                "text itself. Pass lowercase=True, or the original spiece.model."
-            )
-        self._check_model(proto)
-        if self.lowercase:
-            proto = charsmap.fold(proto)
+        is_unigram = self._check_model(proto)
         self.proto = proto
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
         for attribute, piece in SPECIAL_PIECES.items():
             setattr(self, attribute, self._pieces.piece_to_id(piece))
+        special_tokens = tuple(self.special_tokens) if self.parse_special_tokens else ()
+        folded = albert_model.folded_model(proto, self.reference, self.lowercase, self.keep_accents, special_tokens)
+        replacements = albert_model.replacements(proto, self.reference, special_tokens)
+        self._is_mapped = replacements != [[id] for id in range(len(replacements))]
+        self._is_split = any(len(ids) > 1 for ids in replacements)
+        runs, repeats = albert_model.equal_runs(folded)
+        self._sorts_runs = is_unigram and self.reference != GOOGLE_RESEARCH and any(runs)
         with tf.init_scope(), tf.device("cpu"):
-            self._op = tf_text.FastSentencepieceTokenizer(proto)
+            op = tf_text.FastSentencepieceTokenizer if is_unigram else tf_text.SentencepieceTokenizer
+            self._op = op(folded)
+            self._replacements = tf.ragged.constant(replacements, tf.int32).to_tensor(-1)  # [pieces, most]
+            self._counts = tf.constant([len(ids) for ids in replacements])
+            if self._sorts_runs:
+                self._runs, self._repeats = tf.constant(runs), tf.constant(repeats)
+            self._offsets = AlbertOffsets(folded, replacements, self._pieces, special_tokens)
 
-    @staticmethod
-    def _check_model(proto: bytes) -> None:
-        model = sentencepiece_model_pb2.ModelProto.FromString(proto)
-        if model.trainer_spec.model_type != model.trainer_spec.UNIGRAM:
+    def _check_model(self, proto: bytes) -> bool:
+        """Whether a SentencePiece model is a unigram one; ValueError if it cannot be used."""
+        model = albert_model.parse_model(proto)
+        spec = model.trainer_spec
+        if spec.model_type not in (spec.UNIGRAM, spec.BPE):
             raise ValueError(
-                "Expected a SentencePiece model of the type UNIGRAM. Received: "
-                f"{model.trainer_spec.ModelType.Name(model.trainer_spec.model_type)}. Train one with "
-                "train_sentencepiece."
+                "Expected a SentencePiece model of the type UNIGRAM or BPE. Received: "
+                f"{spec.ModelType.Name(spec.model_type)}. Train one with train_sentencepiece."
             )
         pieces = {piece.piece for piece in model.pieces}
-        missing = [piece for piece in SPECIAL_PIECES.values() if piece not in pieces]
+        needed = dict.fromkeys([*SPECIAL_PIECES.values(), *self.special_tokens])
+        missing = [piece for piece in needed if piece not in pieces]
         if missing:
             raise ValueError(
-                f"Expected the pieces {', '.join(SPECIAL_PIECES.values())} in the SentencePiece model. Received: a "
-                f"model without {', '.join(missing)}. Train one with train_sentencepiece."
+                f"Expected the pieces {', '.join(needed)} in the SentencePiece model. Received: a model without "
+                f"{', '.join(missing)}. Train one with train_sentencepiece."
             )
+        return spec.model_type == spec.UNIGRAM
 
     def vocabulary_size(self) -> int:
         """The number of pieces, special ones included."""
@@ -157,12 +197,60 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         self._require_vocabulary()
         with tf.device("cpu"):
             rows, is_scalar = to_rows(text)
-            ids = self._op.tokenize(rows).with_row_splits_dtype(tf.int64)
+            ids = self._vocabulary_ids(self._folded_ids(rows))
             return ids.flat_values if is_scalar else ids
 
     def call(self, inputs: Any) -> tf.RaggedTensor | tf.Tensor:
         """The same as `tokenize`."""
         return self.tokenize(inputs)
+
+    def tokenize_with_offsets(self, text: Any) -> tuple[Any, Any, Any]:
+        """Turns raw text into ids and tells where each token stands in it.
+
+        A token spans its own characters, not the white space before it. The parts of one character that cleaning
+        expands (½ is three tokens) span that character each; a lone "▁" is empty, and stands before what follows.
+
+        Args:
+            text: str, or strings of shape `[B]`.
+
+        Returns:
+            ids, starts, ends: int32, a `RaggedTensor` `[B, None]` each; for a scalar tensors `[T]`. Starts and ends are
+            byte offsets into the original text, so that `text[start:end]` is what the token was made of.
+
+        Raises:
+            ValueError: the vocabulary has a piece with a character that is no piece itself.
+
+        Example:
+            >>> ids, starts, ends = tokenizer.tokenize_with_offsets("École ﬁne")  # doctest: +SKIP
+        """
+        self._require_vocabulary()
+        with tf.device("cpu"):
+            rows, is_scalar = to_rows(text)
+            folded_ids = self._folded_ids(rows)
+            results = self._vocabulary_ids(folded_ids), *self._offsets.find(rows, folded_ids)
+            return tuple(result.flat_values if is_scalar else result for result in results)
+
+    def _folded_ids(self, rows: tf.Tensor) -> tf.RaggedTensor:
+        """Ids of pieces of the folded model, int32 `[B, None]`."""
+        ids = self._op.tokenize(rows).with_row_splits_dtype(tf.int64)
+        if not self._sorts_runs:
+            return ids
+        flat = ids.flat_values
+        run, repeats = tf.gather(self._runs, flat), tf.gather(self._repeats, flat)
+        # No run goes on into the next row or word: the first piece of either begins with the space symbol.
+        continues = (run[1:] == run[:-1]) & (run[1:] > 0)  # [T - 1]
+        is_wrong = tf.reduce_any(continues & (repeats[1:] < repeats[:-1]))
+        return ids.with_flat_values(tf.cond(is_wrong, lambda: _sort_runs(flat, continues, repeats), lambda: flat))
+
+    def _vocabulary_ids(self, folded_ids: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Ids of the vocabulary for those of the folded model."""
+        if not self._is_mapped:
+            return folded_ids
+        ids = tf.gather(self._replacements, folded_ids.flat_values)  # [T, most]
+        if not self._is_split:
+            return folded_ids.with_flat_values(ids[:, 0])
+        counts = tf.gather(self._counts, folded_ids.flat_values)
+        return split_tokens(folded_ids, counts, tf.boolean_mask(ids, ids >= 0))
 
     def detokenize(self, ids: Any) -> tf.Tensor:
         """Turns ids into text.
@@ -190,7 +278,7 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
     # === Saving ===
 
     def save_assets(self, dir_path: str) -> None:
-        """Writes `spiece.model`, the folded one, into a directory."""
+        """Writes `spiece.model`, as it was given, into a directory."""
         self._require_vocabulary()
         Path(dir_path, VOCABULARY_FILE).write_bytes(self.proto)
 
@@ -200,7 +288,14 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, except the vocabulary, which is a file beside the configuration."""
-        return {**super().get_config(), "lowercase": self.lowercase}
+        return {
+            **super().get_config(),
+            "reference": self.reference,
+            "lowercase": self.lowercase,
+            "keep_accents": self.keep_accents,
+            "parse_special_tokens": self.parse_special_tokens,
+            "special_tokens": self.special_tokens,
+        }
 
     @classmethod
     def from_preset(
@@ -209,9 +304,13 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         """Loads a tokenizer from a directory.
 
         Args:
-            source: str or path, a directory written by `save_to_preset`, or one that holds a `spiece.model`.
+            source: str or path, a directory written by `save_to_preset`; one of google-research's, or any with only a
+                `spiece.model` or `30k-clean.model`, whose reference is `"google-research"`; or one of Hugging Face's,
+                with a `tokenizer.json`, or a `spiece.model` and a `config.json` or `tokenizer_config.json`, whose
+                reference is `"transformers"`.
             config_file: str, the name of the saved configuration. Defaults to `"tokenizer.json"`.
-            **kwargs: constructor arguments, which replace the saved ones.
+            **kwargs: constructor arguments, which replace what the directory says, `reference="google-research"` for a
+                directory of Hugging Face's, say.
 
         Returns:
             The tokenizer.
@@ -224,8 +323,39 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         """
         directory = presets.require_directory(source)
         tokenizer = presets.load_saved_tokenizer(cls, directory, config_file, **kwargs)
-        if tokenizer is not None:
-            return tokenizer
-        if (directory / VOCABULARY_FILE).is_file():
-            return cls(str(directory / VOCABULARY_FILE), **kwargs)
-        raise presets.nothing_recognised(directory, [VOCABULARY_FILE])
+        if tokenizer is None:
+            tokenizer = cls(**{**albert_files.read_albert_files(directory, kwargs.get("reference")), **kwargs})
+        return tokenizer
+
+
+def split_tokens(tokens: tf.RaggedTensor, counts: tf.Tensor, parts: tf.Tensor) -> tf.RaggedTensor:
+    """Rows of tokens, each of which has become one or more parts.
+
+    Args:
+        tokens: `[B, None]` with `T` tokens in all.
+        counts: int32 `[T]`, how many parts each token has.
+        parts: `[P]`, the parts of all tokens.
+
+    Returns:
+        The parts, `[B, None]`.
+    """
+    before = tf.concat([[0], tf.cumsum(counts)], 0)  # [T + 1]
+    row_splits = tf.cast(tf.gather(before, tokens.row_splits), tf.int64)
+    return tf.RaggedTensor.from_row_splits(parts, row_splits, validate=False)
+
+
+def _sort_runs(flat: tf.Tensor, continues: tf.Tensor, repeats: tf.Tensor) -> tf.Tensor:
+    """Sorts each run of pieces that repeat one string by length, the longest last.
+
+    Args:
+        flat: int32 `[T]`, pieces.
+        continues: bool `[T - 1]`, whether a piece and the next one are of one run.
+        repeats: int32 `[T]`, how often a piece repeats the string of its run.
+
+    Returns:
+        int32 `[T]`.
+    """
+    in_run = tf.where(tf.pad(continues, [[1, 0]]) | tf.pad(continues, [[0, 1]]))  # [M, 1]
+    run_number = tf.cumsum(tf.cast(tf.pad(~continues, [[1, 0]]), tf.int32))
+    keys = tf.gather_nd(run_number * (tf.reduce_max(repeats) + 1) + repeats, in_run)
+    return tf.tensor_scatter_nd_update(flat, in_run, tf.gather(tf.gather_nd(flat, in_run), tf.argsort(keys)))

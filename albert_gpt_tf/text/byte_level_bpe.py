@@ -12,14 +12,22 @@ rank turn T's bytes into exactly [a, b].
   leftmost first. Suppose it meets neighbours (c, d) that form T. The borders of that stretch are borders still, so no
   merge has crossed them, and all merges of lower rank are done: inside the stretch they have done what they do to T
   alone, and left [a, b]. So (c, d) is (a, b), the listed pair; and no token of lower rank can appear later.
+
+Where the check fails (`has_one_way`), `BPEMergeLoop` takes the place of SentencePiece, and the table holds only tokens
+that were seen to encode to themselves.
+
+Bytes that the vocabulary lacks are dropped before anything is merged, as `tokenizers` does.
 """
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
+from albert_gpt_tf.text.bpe_merge_loop import BPEMergeLoop
 from albert_gpt_tf.text.byte_pair_vocabulary import BytePairVocabulary
-from albert_gpt_tf.text.gpt2_split import GPT2Splitter
+from albert_gpt_tf.text.gpt2_split import ROW_END, SPECIAL, GPT2Splitter
 
 
 class ByteLevelBPE(tf.Module):
@@ -27,28 +35,40 @@ class ByteLevelBPE(tf.Module):
 
     Args:
         vocabulary: BytePairVocabulary.
+        special_tokens: list of str, the tokens of the vocabulary that are recognised in text. Defaults to none.
 
     Example:
-        >>> bpe = ByteLevelBPE(BytePairVocabulary.from_files("vocab.json", "merges.txt"))  # doctest: +SKIP
-        >>> bpe.decode(bpe.encode(tf.constant(["Hello world"])))  # doctest: +SKIP
+        >>> from albert_gpt_tf.text.train_vocabulary import train_byte_level_bpe
+        >>> vocabulary = BytePairVocabulary.from_tables(*train_byte_level_bpe(["to be or not to be"] * 9, 270))
+        >>> bpe = ByteLevelBPE(vocabulary)
+        >>> bpe.decode(bpe.encode(tf.constant(["To be!"]))).numpy().tolist()
+        [b'To be!']
 
     Reference: openai/gpt-2, `encoder.py`; Neural Machine Translation of Rare Words with Subword Units
     (https://arxiv.org/abs/1508.07909).
     """
 
-    def __init__(self, vocabulary: BytePairVocabulary) -> None:
+    def __init__(self, vocabulary: BytePairVocabulary, special_tokens: Sequence[str] = ()) -> None:
         super().__init__()
         self._size = len(vocabulary.tokens)
-        ordinary = [id for id, score in enumerate(vocabulary.scores) if score is not None]
-        self._splitter = GPT2Splitter()
+        self._has_all_bytes = min(vocabulary.byte_ids) >= 0
+        self._splitter = GPT2Splitter(special_tokens)
+        # By their bytes: the tokens that pieces may be. A special token may be an ordinary one, too.
+        pieces = {vocabulary.token_bytes[id]: id for id in vocabulary.whole_ids}
+        pieces |= {token.encode(): vocabulary.ids[token] for token in special_tokens}
         with tf.init_scope(), tf.device("cpu"):
             self._table = tf.lookup.StaticHashTable(
                 tf.lookup.KeyValueTensorInitializer(
-                    tf.constant([vocabulary.token_bytes[id] for id in ordinary]), tf.constant(ordinary, tf.int32)
+                    tf.constant(list(pieces)), tf.constant([*pieces.values()], tf.int32)
                 ),
                 default_value=-1,
             )
-            self._merger = tf_text.SentencepieceTokenizer(_sentencepiece_model(vocabulary))
+            if vocabulary.has_one_way:
+                self._loop = None
+                self._merger = tf_text.SentencepieceTokenizer(_sentencepiece_model(vocabulary))
+            else:
+                self._loop = BPEMergeLoop(vocabulary)
+            self._is_known_byte = tf.constant([id >= 0 for id in vocabulary.byte_ids])
             # The last entry, no bytes at all, is for ids outside the vocabulary.
             self._token_bytes = tf.constant([*vocabulary.token_bytes, b""])
             self._token_lengths = tf.strings.length(self._token_bytes)
@@ -62,13 +82,41 @@ class ByteLevelBPE(tf.Module):
         Returns:
             int32 ids of shape `[R, None]`.
         """
-        pieces = self._splitter.split(rows)
+        return self._encode_pieces(self._splitter.split(rows))
+
+    def encode_with_offsets(self, rows: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Turns texts into ids and tells which bytes of the text each stands for.
+
+        Args:
+            rows: strings of shape `[R]`, any bytes.
+
+        Returns:
+            ids, starts, ends: int32 of shape `[R, None]`: token t of a row is `row[start:end]`. Bytes that were dropped
+            are in no token, or inside one whose other bytes are merged across them.
+        """
+        pieces, data, classes = self._splitter.split_and_classify(rows)
+        ids = self._encode_pieces(pieces)
+        lengths = tf.strings.length(rows)
+        # The tokens of the batch cover, one after the other, all bytes but row ends (and what was dropped).
+        ends = tf.cumsum(tf.gather(self._token_lengths, ids.flat_values))  # [T]
+        starts = ends - tf.gather(self._token_lengths, ids.flat_values)
+        if self._has_all_bytes:
+            row_starts = tf.cumsum(lengths, exclusive=True)
+        else:
+            is_kept = tf.gather(self._is_known_byte, tf.cast(data, tf.int32)) & (classes != ROW_END)
+            places = tf.cast(tf.where(is_kept | (classes == SPECIAL))[:, 0], tf.int32)
+            starts, ends = tf.gather(places, starts), tf.gather(places, ends - 1) + 1
+            row_starts = tf.cumsum(lengths + 1, exclusive=True)  # with the row ends
+        row_starts = tf.repeat(row_starts, ids.row_lengths())
+        return ids, ids.with_flat_values(starts - row_starts), ids.with_flat_values(ends - row_starts)
+
+    def _encode_pieces(self, pieces: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Turns pieces, strings `[R, None]`, into ids, int32 `[R, None]`."""
         flat = pieces.flat_values  # [P]
         ids = self._table.lookup(flat)
         missed = tf.where(ids < 0)  # [M, 1], the pieces that are not one token
         unique, index = tf.unique(tf.gather_nd(flat, missed))
-        # One character a byte, which is what Latin-1 says.
-        merged = self._merger.tokenize(tf.strings.unicode_transcode(unique, "ISO-8859-1", "UTF-8"))  # [U, None]
+        merged = self._merge(unique)  # [U, None]
 
         # Every piece is a range of the ids found so far: one of `ids`, or several of those merged, which come after.
         count = tf.size(ids, tf.int64)
@@ -80,6 +128,18 @@ class ByteLevelBPE(tf.Module):
         token_ids = tf.gather(tf.concat([ids, merged.flat_values], 0), ranges.flat_values)
         row_splits = tf.gather(ranges.row_splits, pieces.row_splits)
         return tf.RaggedTensor.from_row_splits(token_ids, row_splits, validate=False)
+
+    def _merge(self, pieces: tf.Tensor) -> tf.RaggedTensor:
+        """Turns pieces, strings `[U]`, into ids by merging, int32 `[U, None]`."""
+        if self._loop is not None:
+            return self._loop(pieces)
+        # One character a byte, which is what Latin-1 says.
+        if self._has_all_bytes:
+            return self._merger.tokenize(tf.strings.unicode_transcode(pieces, "ISO-8859-1", "UTF-8"))
+        data = tf.cast(tf.io.decode_raw(tf.strings.reduce_join(pieces), tf.uint8), tf.int32)
+        data = tf.RaggedTensor.from_row_lengths(data, tf.strings.length(pieces), validate=False)
+        data = tf.ragged.boolean_mask(data, data.with_flat_values(tf.gather(self._is_known_byte, data.flat_values)))
+        return self._merger.tokenize(tf.strings.unicode_encode(data, "UTF-8"))
 
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """Turns ids into the bytes they stand for.
@@ -106,13 +166,15 @@ class ByteLevelBPE(tf.Module):
 
 def _sentencepiece_model(vocabulary: BytePairVocabulary) -> bytes:
     """A SentencePiece BPE model whose piece ids are the token ids, over text with one Latin-1 character a byte."""
+    scores = {vocabulary.ids[left + right]: -1 - rank for (left, right), rank in vocabulary.ranks.items()}
+    scores |= {id: 0 for id in vocabulary.byte_ids if id >= 0}
     model = sentencepiece_model_pb2.ModelProto()
     kinds = model.SentencePiece
-    for id, (text, score) in enumerate(zip(vocabulary.token_bytes, vocabulary.scores, strict=True)):
-        if score is None:  # special: keeps its id, and a name that no Latin-1 text can spell
+    for id, text in enumerate(vocabulary.token_bytes):
+        if id in scores:
+            model.pieces.add(piece=text.decode("latin-1"), score=scores[id], type=kinds.NORMAL)
+        else:  # special: keeps its id, and a name that no Latin-1 text can spell
             model.pieces.add(piece=f"\u2581special{id}", score=0, type=kinds.CONTROL)
-        else:
-            model.pieces.add(piece=text.decode("latin-1"), score=score, type=kinds.NORMAL)
     model.pieces.add(piece="<unk>", score=0, type=kinds.UNKNOWN)  # demanded, never used: all bytes are known
     model.trainer_spec.model_type = model.trainer_spec.BPE
     model.normalizer_spec.name = "identity"

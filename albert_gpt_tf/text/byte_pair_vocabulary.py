@@ -1,14 +1,11 @@
-"""A byte-level BPE vocabulary: 256 bytes, tokens that merges make, special tokens.
+"""A byte-level BPE vocabulary: bytes, tokens that merges make, special tokens.
 
 Files and dictionaries write bytes in GPT-2's printable alphabet: printable Latin-1 bytes as themselves, the other 68
 as U+0100 to U+0143, so the blank is "Ġ".
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -23,7 +20,7 @@ def byte_alphabet() -> dict[str, int]:
 
 
 def apply_merges(token: str, ranks: Mapping[tuple[str, str], int], below: int) -> list[str]:
-    """Merges the characters of a token as the original encoder does, with the merges of lower rank only.
+    """Merges the characters of a token with the merges of lower rank only: the lowest rank first, then the leftmost.
 
     Args:
         token: str in the printable alphabet.
@@ -49,110 +46,142 @@ def apply_merges(token: str, ranks: Mapping[tuple[str, str], int], below: int) -
         parts[index : index + 2] = [parts[index] + parts[index + 1]]
 
 
+def has_one_way(pairs: Sequence[tuple[str, str]], ids: Mapping[str, int]) -> bool:
+    """Whether each token comes from one merge, of parts made before, which the merges before it leave of its bytes.
+
+    Args:
+        pairs: list of the two parts of each merge, by rank.
+        ids: dict, the tokens of the vocabulary and their ids.
+
+    Returns:
+        bool. If True, every byte and every result of a merge encodes to itself.
+
+    Example:
+        >>> has_one_way([("a", "b"), ("ab", "c")], {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4})
+        True
+    """
+    ranks = {pair: rank for rank, pair in enumerate(pairs)}
+    made = {char for char in byte_alphabet() if char in ids}
+    for rank, pair in enumerate(pairs):
+        token = "".join(pair)
+        if token in made or not made.issuperset(pair) or apply_merges(token, ranks, below=rank) != list(pair):
+            return False
+        made.add(token)
+    return True
+
+
 @dataclass(frozen=True)
 class BytePairVocabulary:
-    """The tokens of a byte-level BPE and how they are made. Build it with `from_tables` or `from_files`.
+    """The tokens of a byte-level BPE and how they are made. Build it with `from_tables`.
 
     Attributes:
-        tokens: tuple of str, the tokens by id, in the printable alphabet.
+        tokens: tuple of str, the tokens by id, in the printable alphabet; special tokens as they are written.
         ids: dict, the id of each token.
         merges: tuple of str, "a b", by rank.
-        token_bytes: tuple of bytes, the text of each token by id; special tokens as they are written.
-        scores: tuple, by id: 0 for a byte, -1, -2, … for tokens in the order of their merges, None for special tokens.
+        ranks: dict, the rank of each pair; of a pair that is listed twice the last one, as in the original.
+        token_bytes: tuple of bytes, the text of each token by id.
+        special_tokens: tuple of str, those that no bytes and no merges give, and those that were added.
+        byte_ids: tuple of int, the id of each byte, -1 for a byte that the vocabulary lacks.
+        whole_ids: tuple of int, the ids of the tokens that encode to themselves.
+        has_one_way: bool, whether the merges make each token in one way. Then any two neighbours whose concatenation
+            is a token may be merged, see `ByteLevelBPE`.
     """
 
     tokens: tuple[str, ...]
     ids: dict[str, int]
     merges: tuple[str, ...]
+    ranks: dict[tuple[str, str], int]
     token_bytes: tuple[bytes, ...]
-    scores: tuple[int | None, ...]
+    special_tokens: tuple[str, ...]
+    byte_ids: tuple[int, ...]
+    whole_ids: tuple[int, ...]
+    has_one_way: bool
 
     @classmethod
-    def from_tables(cls, vocabulary: Mapping[str, int], merges: Sequence[str]) -> "BytePairVocabulary":
+    def from_tables(
+        cls, vocabulary: Mapping[str, int], merges: Sequence[str], special_tokens: Sequence[str] = ()
+    ) -> "BytePairVocabulary":
         """Checks and completes a vocabulary.
 
-        A token that is neither a byte nor the result of a merge is special, like `<|endoftext|>`: text never gives it.
-
-        The checks are what `ByteLevelBPE` relies on (see there): every token is made by one merge, of parts that exist
-        before it, and encodes to itself.
+        A token that is neither a byte nor in a merge is special, like `<|endoftext|>`: text does not give it.
 
         Args:
             vocabulary: dict, token in the printable alphabet -> id; the ids are 0 to its size less one.
             merges: list of "a b", in the order of their ranks.
+            special_tokens: list of str, further special tokens. One that the vocabulary has keeps its id, the others
+                come after the vocabulary, in order. Defaults to none.
 
         Returns:
             The vocabulary.
 
         Raises:
-            ValueError: a check fails; the message names the token.
+            ValueError: the ids have gaps, there is no byte or no `<|endoftext|>`, a merge has parts or a result that
+                the vocabulary lacks, or a special token is the name of other bytes. The message names the token.
         """
-        alphabet = byte_alphabet()
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(
                 f"Expected the ids 0 to {len(vocabulary) - 1}, each once, for {len(vocabulary)} tokens. Received: "
                 "other ids. Number the tokens without gaps."
             )
-        missing = [char for char in alphabet if char not in vocabulary]
-        if missing:
+        ids = dict(vocabulary)
+        for token in special_tokens:
+            ids.setdefault(token, len(ids))
+        if END_OF_TEXT not in ids:
             raise ValueError(
-                f"Expected all 256 bytes in the vocabulary, in GPT-2's printable alphabet. Received: none for "
-                f"{len(missing)} of them, such as {missing[0]!r}. Train with train_byte_level_bpe."
+                f"Expected {END_OF_TEXT!r} in the vocabulary. Received: {len(ids)} other tokens. Add it with "
+                f"special_tokens=[{END_OF_TEXT!r}]."
             )
-        if END_OF_TEXT not in vocabulary:
-            raise ValueError(f"Expected {END_OF_TEXT!r} in the vocabulary. Received: {len(vocabulary)} other tokens.")
-
-        pairs = [tuple(merge.split(" ")) for merge in merges]
+        alphabet = byte_alphabet()
+        if not any(char in ids for char in alphabet):
+            raise ValueError(
+                f"Expected single bytes in the vocabulary, in GPT-2's printable alphabet. Received: {len(ids)} tokens, "
+                f"such as {next(iter(ids))!r}. Give the vocabulary of a byte-level BPE model."
+            )
+        pairs = [_checked_pair(merge, rank, ids, alphabet) for rank, merge in enumerate(merges)]
         ranks = {pair: rank for rank, pair in enumerate(pairs)}
-        scores = dict.fromkeys(alphabet, 0)
-        for rank, pair in enumerate(pairs):
-            token = "".join(pair)
-            if len(pair) != 2 or not all(part in scores for part in pair):
-                raise ValueError(
-                    f"Expected merges 'a b' of bytes or earlier merges. Received: {merges[rank]!r} at rank {rank}."
-                )
-            if token not in vocabulary:
-                raise ValueError(
-                    f"Expected the result of every merge in the vocabulary. Received: {merges[rank]!r} at rank {rank}, "
-                    f"without {token!r}. Give the vocabulary and the merges of one model."
-                )
-            if token in scores or apply_merges(token, ranks, below=rank) != list(pair):
-                raise ValueError(
-                    f"Expected one way to make each token. Received: the merge {merges[rank]!r} at rank {rank}, whose "
-                    "result the earlier merges make of other parts. Train with train_byte_level_bpe."
-                )
-            scores[token] = -1 - rank
+        ordinary = {char for char in alphabet if char in ids}
+        ordinary.update(token for pair in pairs for token in (*pair, "".join(pair)))
 
-        tokens = tuple(sorted(vocabulary, key=vocabulary.get))
+        tokens = tuple(sorted(ids, key=ids.get))
+        token_bytes = tuple(
+            bytes(alphabet[char] for char in token) if token in ordinary else token.encode() for token in tokens
+        )
+        for token in special_tokens:
+            if token_bytes[ids[token]] != token.encode():
+                raise ValueError(
+                    f"Expected special tokens that no bytes are named after. Received: {token!r}, the name of the "
+                    f"bytes {token_bytes[ids[token]]!r}. Give it another name."
+                )
+        one_way = has_one_way(pairs, ids)
+        whole = ordinary if one_way else {token for token in ordinary if _encodes_to_itself(token, ranks, ids)}
         return cls(
             tokens=tokens,
-            ids=dict(vocabulary),
+            ids=ids,
             merges=tuple(merges),
-            token_bytes=tuple(
-                bytes(alphabet[char] for char in token) if token in scores else token.encode() for token in tokens
-            ),
-            scores=tuple(scores.get(token) for token in tokens),
+            ranks=ranks,
+            token_bytes=token_bytes,
+            special_tokens=tuple(token for token in tokens if token not in ordinary or token in special_tokens),
+            byte_ids=tuple(ids.get(char, -1) for char in sorted(alphabet, key=alphabet.get)),
+            whole_ids=tuple(sorted(ids[token] for token in whole)),
+            has_one_way=one_way,
         )
 
-    @classmethod
-    def from_files(cls, vocabulary: Any, merges: Any) -> "BytePairVocabulary":
-        """Reads `vocab.json` (OpenAI: `encoder.json`) and `merges.txt` (`vocab.bpe`)."""
-        paths = []
-        for what, path in (("vocab.json", Path(vocabulary)), ("merges.txt", Path(merges))):
-            if not path.is_file():
-                raise ValueError(f"Expected the path of a {what}. Received: {str(path)!r}, which is not a file.")
-            paths.append(path)
-        try:
-            tables = json.loads(paths[0].read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"Expected JSON, token -> id, in {paths[0]}. Received: {error}.") from error
-        lines = paths[1].read_text(encoding="utf-8").split("\n")
-        if lines[0].startswith("#version"):  # a merge may begin with "#", this line is none
-            lines = lines[1:]
-        return cls.from_tables(tables, [line for line in (line.rstrip("\r") for line in lines) if line])
 
-    def save(self, directory: Any, vocabulary_file: str, merges_file: str) -> None:
-        """Writes the two files that `from_files` reads."""
-        text = json.dumps(self.ids, ensure_ascii=False)
-        Path(directory, vocabulary_file).write_text(text, encoding="utf-8")
-        text = "\n".join(["#version: 0.2", *self.merges, ""])
-        Path(directory, merges_file).write_text(text, encoding="utf-8")
+def _checked_pair(merge: str, rank: int, ids: Mapping[str, int], alphabet: Mapping[str, int]) -> tuple[str, str]:
+    """The two parts of a merge, which the vocabulary has, as it has their concatenation."""
+    pair = tuple(merge.split(" "))
+    if len(pair) != 2 or not all(part and part in ids and all(char in alphabet for char in part) for part in pair):
+        raise ValueError(
+            "Expected merges 'a b' of tokens of the vocabulary, in GPT-2's printable alphabet. Received: "
+            f"{merge!r} at rank {rank}. Give the vocabulary and the merges of one model."
+        )
+    if "".join(pair) not in ids:
+        raise ValueError(
+            f"Expected the result of every merge in the vocabulary. Received: {merge!r} at rank {rank}, without "
+            f"{''.join(pair)!r}. Give the vocabulary and the merges of one model."
+        )
+    return pair
+
+
+def _encodes_to_itself(token: str, ranks: Mapping[tuple[str, str], int], ids: Mapping[str, int]) -> bool:
+    return all(char in ids for char in token) and apply_merges(token, ranks, below=len(ranks)) == [token]

@@ -8,24 +8,35 @@ RE2, the engine behind TensorFlow's regular expressions, has neither look-ahead 
 the batch becomes one buffer of bytes and the borders follow from comparing the classes of neighbouring bytes. Malformed
 UTF-8 is legal: such bytes end up in some piece and never affect another row.
 
+Special tokens, if any are looked for, become row ends to the pattern: what stands on either side is split as a text of
+its own. Each is a piece.
+
 Shapes: R rows, N bytes of the whole batch (each row ends with one 0xFF), P pieces, K non-ASCII characters.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from albert_gpt_tf.text.special_tokens import SpecialTokenFinder
 from albert_gpt_tf.text.unicode_classes import FIRST_UNCLASSED, LETTER, SPACE, code_point_classes
 
 # Classes of bytes, beside the four of characters. What makes up words is less than SPACE, the rest is greater.
 ROW_END = 4
-WIDE = 5  # any byte of a non-ASCII character, until its class is known
+SPECIAL = 5  # any byte of a special token
+WIDE = 6  # any byte of a non-ASCII character, until its class is known
 
 _APOSTROPHE = ord("'")
+_NO_TEXT = 0xFF  # stands for row ends and special tokens; no valid UTF-8 has it
 
 
 class GPT2Splitter(tf.Module):
     """Splits a batch of texts into pre-tokens, exactly as GPT-2's pattern does.
+
+    Args:
+        special_tokens: list of str, tokens that are pieces of their own wherever they stand. Defaults to none.
 
     Example:
         >>> GPT2Splitter().split(tf.constant(["It's  42!"])).to_list()
@@ -34,8 +45,9 @@ class GPT2Splitter(tf.Module):
     Reference: Language Models are Unsupervised Multitask Learners (GPT-2), section 2.2.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, special_tokens: Sequence[str] = ()) -> None:
         super().__init__()
+        self._finder = SpecialTokenFinder(special_tokens) if special_tokens else None
         classes = code_point_classes()
         byte_classes = np.full(256, WIDE, np.uint8)
         byte_classes[:128] = classes[:128]
@@ -56,6 +68,19 @@ class GPT2Splitter(tf.Module):
         Returns:
             Strings of shape `[R, None]`: the pieces, which joined give the row again. An empty row has none.
         """
+        return self.split_and_classify(rows)[0]
+
+    def split_and_classify(self, rows: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor, tf.Tensor]:
+        """Splits every row and tells what its bytes are.
+
+        Args:
+            rows: strings of shape `[R]`, any bytes.
+
+        Returns:
+            pieces: strings of shape `[R, None]`, see `split`.
+            data: uint8 `[N]`, the bytes of all rows, 0xFF after each row and in place of special tokens.
+            classes: uint8 `[N]`, the class of each byte.
+        """
         joined = tf.strings.reduce_join(tf.concat([rows, [""]], 0), separator=b"\xff")
         data = tf.io.decode_raw(joined, tf.uint8)  # [N]
         row_ends = tf.cumsum(tf.strings.length(rows) + 1) - 1  # [R], the places of the 0xFF
@@ -63,13 +88,23 @@ class GPT2Splitter(tf.Module):
         classes = tf.tensor_scatter_nd_update(
             classes, row_ends[:, tf.newaxis], tf.fill(tf.shape(row_ends), tf.constant(ROW_END, tf.uint8))
         )
+        # Where a piece (or a row end) starts whatever stands before it.
+        borders = [row_ends, tf.minimum(row_ends + 1, tf.size(data) - 1)]
+        if self._finder is not None:
+            special_starts, special_ends = self._finder.find(data)
+            borders.append(special_starts)
+            data, classes = tf.cond(
+                tf.size(special_starts) > 0,
+                lambda: _cover(data, classes, special_starts, special_ends),
+                lambda: (data, classes),
+            )
         none = tf.zeros([0], tf.int32)
         classes, space_first, space_last = tf.cond(
             tf.reduce_max(classes) == WIDE,
             lambda: self._classify_wide(data, classes),
             lambda: (classes, none, none),
         )
-        is_start = self._starts(data, classes, row_ends, space_first, space_last)
+        is_start = self._starts(data, classes, tf.concat(borders, 0), space_first, space_last)
 
         starts = tf.cast(tf.where(is_start)[:, 0], tf.int32)  # of the pieces and of the row ends, [P + R]
         ends = tf.concat([starts, tf.size(data)[tf.newaxis]], 0)[1:]
@@ -81,7 +116,7 @@ class GPT2Splitter(tf.Module):
             .flat_values
         )
         row_limits = tf.searchsorted(starts, row_ends, out_type=tf.int64)
-        return tf.RaggedTensor.from_row_limits(pieces, row_limits, validate=False)
+        return tf.RaggedTensor.from_row_limits(pieces, row_limits, validate=False), data, classes
 
     def _classify_wide(self, data: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Replaces WIDE by the classes of the characters.
@@ -121,7 +156,7 @@ class GPT2Splitter(tf.Module):
         self,
         data: tf.Tensor,
         classes: tf.Tensor,
-        row_ends: tf.Tensor,
+        borders: tf.Tensor,
         space_first: tf.Tensor,
         space_last: tf.Tensor,
     ) -> tf.Tensor:
@@ -148,13 +183,23 @@ class GPT2Splitter(tf.Module):
 
         # White space of several bytes decides at its last byte (what follows it), and starts at its first.
         space_starts = tf.gather(is_start, space_first) | tf.gather(is_start, space_last)
-        always = tf.concat([quote + length, row_ends, tf.minimum(row_ends + 1, size - 1)], 0)
+        always = tf.concat([quote + length, borders], 0)
         never = tf.concat([quote + 1, space_last], 0)
         return tf.tensor_scatter_nd_update(
             is_start,
             tf.concat([always, never, space_first], 0)[:, tf.newaxis],
             tf.concat([tf.ones_like(always, tf.bool), tf.zeros_like(never, tf.bool), space_starts], 0),
         )
+
+
+def _cover(data: tf.Tensor, classes: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hides the bytes of special tokens, so that no neighbour sees them: data and classes, uint8 `[N]`."""
+    places = tf.ragged.range(starts, ends).flat_values[:, tf.newaxis]
+    length = tf.shape(places)[:1]
+    return (
+        tf.tensor_scatter_nd_update(data, places, tf.fill(length, tf.constant(_NO_TEXT, tf.uint8))),
+        tf.tensor_scatter_nd_update(classes, places, tf.fill(length, tf.constant(SPECIAL, tf.uint8))),
+    )
 
 
 def _contraction_lengths() -> np.ndarray:

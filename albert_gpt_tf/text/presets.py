@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 CONFIG_FILE = "tokenizer.json"
+HUGGING_FACE_FILE = "tokenizer.json"
 
 
 def require_directory(source: Any) -> Path:
@@ -66,6 +67,52 @@ def load_saved_tokenizer(cls: type, directory: Path, config_file: str = CONFIG_F
         )
     tokenizer.load_assets(str(assets))
     return tokenizer
+
+
+def read_hugging_face_json(directory: Path, model_type: str) -> dict[str, Any] | None:
+    """Reads the `tokenizer.json` of the `tokenizers` library.
+
+    Args:
+        directory: Path, an existing directory.
+        model_type: str, the type of model that is asked for: `"Unigram"`, `"BPE"` or `"WordPiece"`.
+
+    Returns:
+        The content of the file, with at least `"model"` (a dict with `"vocab"`) and `"added_tokens"` (a list), or None
+        if the directory has no such file.
+
+    Raises:
+        ValueError: the file is not JSON, or its model is of another type.
+
+    Example:
+        >>> read_hugging_face_json(Path("gpt2"), "BPE")["model"]["vocab"]["Hello"]  # doctest: +SKIP
+        15496
+
+    Reference: https://huggingface.co/docs/tokenizers, the serialization of `Tokenizer`.
+    """
+    path = directory / HUGGING_FACE_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected JSON in {path}. Received: {error}. Copy the file again.") from error
+    if not isinstance(content, dict) or "registered_name" in content:
+        return None  # written by Keras
+    model = content.get("model") or {}
+    if "vocab" not in model:
+        raise ValueError(
+            f"Expected a tokenizer of the `tokenizers` library in {path}. Received: no model with a vocabulary. Copy "
+            "the file again."
+        )
+    # Old files leave out the type: a list of pieces with scores is Unigram, merges make it BPE.
+    inferred = "Unigram" if isinstance(model["vocab"], list) else "BPE" if "merges" in model else "WordPiece"
+    received = model.get("type") or inferred
+    if received != model_type:
+        raise ValueError(
+            f"Expected a {model_type} model in {path}. Received: {received}. Call from_preset of the tokenizer class "
+            "that reads this type."
+        )
+    return {**content, "added_tokens": content.get("added_tokens") or []}
 
 
 def nothing_recognised(directory: Path, file_sets: list[str]) -> ValueError:

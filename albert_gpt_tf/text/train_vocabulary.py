@@ -1,51 +1,71 @@
-"""Train vocabularies: SentencePiece unigram as ALBERT's, byte-level BPE as GPT-2's.
+"""Train vocabularies: SentencePiece as ALBERT's, byte-level BPE as GPT-2's.
 
-Both use the SentencePiece trainer, and give the same bytes for the same texts on every run and machine.
+Texts are read once, as they come, and memory is bounded, so they may be of any size. Both use the SentencePiece
+trainer, and give the same bytes for the same texts on every run and machine.
 """
 
+import heapq
 import io
-import tempfile
-from collections import Counter
+import random
+import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import sentencepiece
 import tensorflow as tf
 from sentencepiece import sentencepiece_model_pb2
 
-from albert_gpt_tf.text import charsmap
 from albert_gpt_tf.text.byte_pair_vocabulary import END_OF_TEXT, apply_merges, byte_alphabet
+from albert_gpt_tf.text.charsmap import clean
 from albert_gpt_tf.text.gpt2_split import GPT2Splitter
 
-# The unigram trainer is given at most so much text, in evenly spaced lines. More costs time and changes little: the
-# released vocabulary was made from a sample as well (10 million sentences of 16 GB).
-UNIGRAM_SAMPLE_CHARACTERS = 5_000_000
-# Longer lines are dropped by the trainer, so they are cut before (bytes; SentencePiece's own default).
+# SentencePiece's trainer drops longer lines, so they are cut before (bytes; its own default).
 MAX_LINE_BYTES = 4192
 # Longest BPE token in bytes, as in the released vocabulary (a run of blanks).
 MAX_TOKEN_BYTES = 128
 # A fixed number of threads, because the sums of the unigram trainer depend on it in the last bits.
 NUM_THREADS = 4
+# A shorter line counts as so many characters in the sample: it takes as much memory.
+_LEAST_CHARACTERS = 20
+# What counting BPE's pieces may take, about, and what a piece takes besides its own bytes.
+_MAX_COUNT_BYTES = 500_000_000
+_BYTES_A_PIECE = 150
 # Characters that are split at a time, to bound memory.
 _BATCH_CHARACTERS = 2_000_000
 _SILENT = 2  # minloglevel: errors only
 
 
-def train_sentencepiece(texts: Iterable[str], vocabulary_size: int, lowercase: bool = True) -> bytes:
-    """Trains a SentencePiece unigram vocabulary with ALBERT's options.
+def train_sentencepiece(
+    texts: Iterable[str],
+    vocabulary_size: int,
+    lowercase: bool = True,
+    keep_accents: bool = False,
+    model_type: str = "unigram",
+    sample_characters: int = 5_000_000,
+) -> bytes:
+    """Trains a SentencePiece vocabulary with ALBERT's options.
+
+    Texts are cleaned in Python as google-research does (white space, NFKD, no combining marks, lower case), and the
+    model is of the kind that it published: its own rules are `nmt_nfkc`, the cleaning is not in it. `AlbertTokenizer`
+    does both; with SentencePiece itself, clean the text before (`charsmap.clean`).
 
     Args:
-        texts: iterable of str. A text of several lines counts as several sentences.
+        texts: iterable of str, read once. A text of several lines counts as several sentences.
         vocabulary_size: int, the number of pieces, special ones included: `<pad>` 0, `<unk>` 1, `[CLS]` 2, `[SEP]` 3,
             `[MASK]` 4. Little text may not yield as many; then the vocabulary is smaller.
-        lowercase: bool, whether text is cleaned as for the uncased models. The cleaning is part of the model that is
-            returned. Defaults to True.
+        lowercase: bool, whether the cleaning puts text into lower case. Defaults to True.
+        keep_accents: bool, whether accents are kept, which many languages need; released models have none. Then the
+            tokenizer needs `keep_accents=True`, too. Defaults to False.
+        model_type: str, "unigram" as ALBERT's, or "bpe", which does not convert to TFLite. Defaults to "unigram".
+        sample_characters: int, of more text than this the trainer is given a sample: lines drawn evenly from all of
+            it, by random numbers that are the same on every run. More costs time and memory and changes little: the
+            released vocabulary was made from a sample as well (10 million sentences of 16 GB). Defaults to 5 million.
 
     Returns:
-        bytes: the serialized model, for `AlbertTokenizer(model, lowercase=lowercase)`.
+        bytes: the serialized model, what a `spiece.model` holds, for `AlbertTokenizer(model, lowercase=lowercase)`.
 
     Raises:
-        ValueError: there is no text, or `vocabulary_size` is too small for the characters in it.
+        ValueError: there is no text, `vocabulary_size` is too small for the characters in it, another `model_type`, or
+            `sample_characters` is not positive.
 
     Example:
         >>> model = train_sentencepiece(["to be or not to be"] * 50, vocabulary_size=40)
@@ -53,53 +73,52 @@ def train_sentencepiece(texts: Iterable[str], vocabulary_size: int, lowercase: b
     Reference: google-research/albert, README, "Training the vocabulary"; ALBERT
     (https://arxiv.org/abs/1909.11942), section 4.1.
     """
-    lines = _sample([part for text in texts for line in text.splitlines() for part in _cut(line) if part.strip()])
+    if model_type not in ("unigram", "bpe"):
+        raise ValueError(f"Expected 'unigram' or 'bpe'. Received: model_type={model_type!r}. Pass one of them.")
+    if sample_characters < 1:
+        raise ValueError(f"Expected some text to train on. Received: sample_characters={sample_characters}. Raise it.")
+    # Cleaning may make a line longer, or leave nothing of it.
+    cleaned = (clean(line, lowercase, keep_accents) for line in _sample(_lines(texts), sample_characters))
+    lines = [part for line in cleaned for part in _cut(line) if part.strip()]
     if not lines:
         raise ValueError("Expected texts to train a vocabulary on. Received: no text but white space. Check the files.")
     trained = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
-        if lowercase:
-            rules = Path(folder, "rules.tsv")
-            rules.write_text(charsmap.folded_rules(), encoding="utf-8")
-            normalization = {"normalization_rule_tsv": str(rules)}
-        else:
-            normalization = {"normalization_rule_name": charsmap.DEFAULT_RULES}
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines),
-                model_writer=trained,
-                model_type="unigram",
-                vocab_size=vocabulary_size,
-                hard_vocab_limit=False,
-                pad_id=0,
-                unk_id=1,
-                bos_id=-1,
-                eos_id=-1,
-                control_symbols=["[CLS]", "[SEP]", "[MASK]"],
-                user_defined_symbols=["(", ")", '"', "-", ".", "–", "£", "€"],
-                character_coverage=0.99995,
-                max_sentence_length=MAX_LINE_BYTES,
-                num_threads=NUM_THREADS,
-                minloglevel=_SILENT,
-                **normalization,
-            )
-        except (RuntimeError, OSError) as error:
-            raise ValueError(
-                f"Expected a vocabulary_size that suits the text. Received: vocabulary_size={vocabulary_size}, "
-                f"{len(lines)} lines, and SentencePiece says: {error}. Raise vocabulary_size or give more text."
-            ) from error
-    model = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
-    if lowercase:
-        model.normalizer_spec.name = charsmap.FOLDED_NAME
-        model.normalizer_spec.normalization_rule_tsv = ""
-    return model.SerializeToString()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=trained,
+            model_type=model_type,
+            vocab_size=vocabulary_size,
+            hard_vocab_limit=False,
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+            user_defined_symbols=["(", ")", '"', "-", ".", "–", "£", "€"],
+            character_coverage=0.99995,
+            normalization_rule_name="nmt_nfkc",
+            max_sentence_length=MAX_LINE_BYTES,
+            num_threads=NUM_THREADS,
+            minloglevel=_SILENT,
+        )
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"Expected a vocabulary_size that suits the text. Received: vocabulary_size={vocabulary_size}, "
+            f"{len(lines)} lines, and SentencePiece says: {error}. Raise vocabulary_size or give more text."
+        ) from error
+    return trained.getvalue()
 
 
 def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int) -> tuple[dict[str, int], list[str]]:
     """Trains a byte-level BPE vocabulary, as GPT-2's.
 
+    What counts is how often each piece of GPT-2's pattern occurs. When the pieces take more than half a gigabyte (some
+    three million of them), the rarest are forgotten until they take half of it. As long as that does not happen, the
+    order of the texts does not matter.
+
     Args:
-        texts: iterable of str.
+        texts: iterable of str, read once.
         vocabulary_size: int, at least 257: the 256 bytes, the merges, and `<|endoftext|>`. Little text may not yield
             as many merges; then the vocabulary is smaller.
 
@@ -138,21 +157,40 @@ def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int) -> tuple[di
     return vocabulary, merges
 
 
-def _count_pieces(texts: Iterable[str]) -> dict[bytes, int]:
-    """How often each piece of GPT-2's pattern occurs."""
+def _count_pieces(texts: Iterable[str], max_bytes: int = _MAX_COUNT_BYTES) -> dict[bytes, int]:
+    """How often each piece of GPT-2's pattern occurs; of too many the rarest are forgotten on the way."""
     splitter = GPT2Splitter()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def count(rows):
-        unique, _, counts = tf.unique_with_counts(splitter.split(rows).flat_values)
-        return unique, counts
+        unique, _, numbers = tf.unique_with_counts(splitter.split(rows).flat_values)
+        return unique, numbers
 
-    total: Counter[bytes] = Counter()
+    counts: dict[bytes, int] = {}
+    size = 0
     for batch in _batches(texts):
-        unique, counts = count(tf.constant(batch, tf.string))
-        for piece, number in zip(unique.numpy().tolist(), counts.numpy().tolist(), strict=True):
-            total[piece] += number
-    return total
+        unique, numbers = count(tf.constant(batch, tf.string))
+        for piece, number in zip(unique.numpy().tolist(), numbers.numpy().tolist(), strict=True):
+            piece = piece[:MAX_LINE_BYTES]
+            if piece not in counts:
+                counts[piece] = 0
+                size += len(piece) + _BYTES_A_PIECE
+            counts[piece] += number
+            if size > max_bytes:
+                counts, size = _commonest(counts, max_bytes // 2)
+    return counts
+
+
+def _commonest(counts: dict[bytes, int], max_bytes: int) -> tuple[dict[bytes, int], int]:
+    """The pieces that occur most often, as many as take at most `max_bytes`, and what they take."""
+    kept, size = {}, 0
+    # Among equals a checksum decides, which favours neither an alphabet nor the first texts.
+    for piece, number in sorted(counts.items(), key=lambda item: (-item[1], zlib.crc32(item[0]), item[0])):
+        if size + len(piece) + _BYTES_A_PIECE > max_bytes:
+            break
+        kept[piece] = number
+        size += len(piece) + _BYTES_A_PIECE
+    return kept, size
 
 
 def _learn_pieces(counts: dict[bytes, int], num_merges: int) -> list[str]:
@@ -161,7 +199,7 @@ def _learn_pieces(counts: dict[bytes, int], num_merges: int) -> list[str]:
     to_printable = {byte: char for char, byte in alphabet.items()}
     # Sorted, so that the result does not depend on the order of the texts. A single byte has nothing to merge.
     rows = [
-        f"{''.join(to_printable[byte] for byte in piece[:MAX_LINE_BYTES])}\t{number}"
+        f"{''.join(to_printable[byte] for byte in piece)}\t{number}"
         for piece, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         if len(piece) > 1
     ]
@@ -210,17 +248,41 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for line in text.splitlines():
+            if line.strip():
+                yield from _cut(line)
+
+
 def _cut(line: str) -> Iterator[str]:
-    """Cuts a line that the trainer would drop. Four bytes is the longest character."""
-    length = MAX_LINE_BYTES // 4
-    if len(line) <= length:
-        yield line
-    else:
-        for start in range(0, len(line), length):
-            yield line[start : start + length]
+    """Cuts a line that the trainer would drop, at a blank if there is one."""
+    length = MAX_LINE_BYTES // 4  # a character has four bytes at most
+    start = 0
+    while len(line) - start > length:
+        blank = line.rfind(" ", start + 1, start + length)
+        end = blank if blank > 0 else start + length
+        yield line[start:end]
+        start = end
+    yield line[start:]
 
 
-def _sample(lines: list[str]) -> list[str]:
-    """At most about UNIGRAM_SAMPLE_CHARACTERS, in evenly spaced lines."""
-    step = -(-sum(map(len, lines)) // UNIGRAM_SAMPLE_CHARACTERS)
-    return lines[:: max(1, step)]
+def _sample(lines: Iterable[str], max_characters: int) -> list[str]:
+    """All lines, or as many drawn at random as have at most `max_characters` together, in their order.
+
+    Each line draws a number; those with the smallest are kept. More are never held.
+    """
+    draws = random.Random(0)
+    kept: list[tuple[float, int, str]] = []  # a heap: what has drawn the largest number comes first
+    size, limit = 0, 1.0
+    for number, line in enumerate(lines):
+        draw = draws.random()
+        if draw >= limit:
+            continue
+        heapq.heappush(kept, (-draw, number, line))
+        size += max(len(line), _LEAST_CHARACTERS)
+        while size > max_characters and len(kept) > 1:
+            negative_draw, _, dropped = heapq.heappop(kept)
+            size -= max(len(dropped), _LEAST_CHARACTERS)
+            limit = -negative_draw
+    return [line for _, _, line in sorted(kept, key=lambda entry: entry[1])]

@@ -1,11 +1,12 @@
 """Files of a user's own: what is read, and the sentence that a broken one gets."""
 
 import csv
+import gzip
 import json
 
 import pytest
 
-from albert_gpt_tf.data.files import DataError, LabelledTexts, read_labelled_file, read_text_file
+from albert_gpt_tf.data.files import DataError, LabelledTexts, read_labelled_file, read_lines, read_text_file
 
 
 def write(folder, name, content):
@@ -136,3 +137,62 @@ def test_blank_and_invalid_text_files_are_reported(tmp_path):
         read_text_file(write(tmp_path, "a.txt", " \n\n"))
     with pytest.raises(DataError, match=r"a\.txt:2: expected UTF-8"):
         read_text_file(write(tmp_path, "a.txt", b"one\n\xff\n"))
+
+
+def test_lines_of_many_files_come_in_order_plain_or_compressed(tmp_path, monkeypatch):
+    write(tmp_path, "b.txt", "\ufeffthree\r\n\n fo\u2028ur \x85")
+    write(tmp_path, "a.txt", "one\ntwo\n")
+    write(tmp_path, "c.txt.gz", gzip.compress(b"\xef\xbb\xbffive\nsix") + gzip.compress(b"\nseven\n"))
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    write(tmp_path, "deep/er/d.txt", "eight\n")
+    write(tmp_path, "[e].txt", "nine")
+    plain, packed = ["one", "two", "three", "", " fo\u2028ur \x85"], ["five", "six", "seven"]
+    assert list(read_lines(tmp_path / "a.txt")) == ["one", "two"]
+    assert list(read_lines(str(tmp_path / "[ab].txt"))) == plain
+    assert list(read_lines([tmp_path / "c.txt.gz", tmp_path / "a.txt"])) == [*packed, "one", "two"]
+    assert list(read_lines([str(tmp_path / "?.txt*"), tmp_path / "a.txt"])) == plain + packed
+    assert list(read_lines(tmp_path / "[e].txt")) == ["nine"]
+    monkeypatch.chdir(tmp_path)
+    assert list(read_lines("deep/**/*.txt")) == ["eight"]
+
+
+def test_lines_are_read_as_they_are_asked_for(tmp_path):
+    path = write(tmp_path, "a.txt", b"one\ntwo\n\xff\n")
+    lines = read_lines(path)
+    assert [next(lines), next(lines)] == ["one", "two"]
+    with pytest.raises(DataError, match=r"a\.txt:3: expected UTF-8, received the byte 0xff at byte 1"):
+        next(lines)
+
+
+def test_the_progress_bar_counts_the_bytes_on_disk_and_goes_to_standard_error(tmp_path, capsys):
+    lines = [f"line {number} " + "x" * 100 for number in range(40_000)]
+    write(tmp_path, "a.txt", "\n".join(lines))
+    write(tmp_path, "b.txt.gz", gzip.compress("\n".join(lines).encode()))
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert list(read_lines(str(tmp_path / "*"), progress=True)) == lines * 2
+    shown = capsys.readouterr()
+    megabytes = f"{size / 1e6:.1f}"
+    assert shown.out == "" and f"{megabytes}/{megabytes} MB" in shown.err
+    assert list(read_lines(str(tmp_path / "*"))) == lines * 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_files_that_are_not_there_are_reported_before_the_first_line(tmp_path):
+    write(tmp_path, "a.txt", "one\n")
+    for missing in ("gone.txt", "*.text", "**/*.gz"):
+        with pytest.raises(DataError, match=r"expected a file or a pattern that matches files, received one where"):
+            read_lines([tmp_path / "a.txt", str(tmp_path / missing)])
+    with pytest.raises(DataError, match=r"expected a file, received a folder; give a pattern, such as .*\*\.txt"):
+        read_lines(tmp_path)
+    with pytest.raises(DataError, match="empty list"):
+        read_lines([])
+
+
+def test_broken_compressed_files_are_reported(tmp_path):
+    whole = gzip.compress(b"one\n" * 1000 + bytes(range(128)) * 50)
+    broken = [whole[:-9], whole[:40] + b"\0\0\0\0" + whole[44:], b"plain text"]
+    for number, content in enumerate(broken):
+        path = write(tmp_path, f"{number}.txt.gz", content)
+        with pytest.raises(DataError, match=rf"{number}\.txt\.gz: expected a whole gzip file"):
+            list(read_lines(path))
+    assert read_text_file(write(tmp_path, "whole.txt.gz", gzip.compress(b"one\ntwo\n\nthree"))) == ["one\ntwo", "three"]

@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 from albert_gpt_tf.data import language_model
-from albert_gpt_tf.data.language_model import causal_windows, count_bytes, evaluation_windows, token_stream
+from albert_gpt_tf.data.language_model import (
+    causal_windows,
+    count_bytes,
+    evaluation_windows,
+    pack_documents,
+    token_stream,
+)
 
 DOCUMENTS = [f"document {i} " + "x" * (i % 7) for i in range(60)]
 
@@ -97,3 +103,83 @@ def test_evaluation_predicts_every_token_once_from_the_one_before_it(tokenizer, 
 
 def test_bytes_are_counted_in_utf8():
     assert count_bytes(["naïve", "", "😀"]) == 6 + 0 + 4
+
+
+def id_vectors(documents):
+    rows = [list(document.encode()) for document in documents]
+    return tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=tf.TensorSpec([None], tf.int64))
+
+
+def random_documents(count, longest):
+    sizes = np.random.default_rng(0).integers(0, longest, count)
+    return ["".join(chr(97 + (size + place) % 26) for place in range(size)) for size in sizes.tolist()]
+
+
+@pytest.mark.parametrize(("count", "longest"), [(300, 5), (150, 90), (3, 1000)])
+@pytest.mark.parametrize("sequence_length", [1, 7, 64])
+def test_packed_documents_are_the_stream_in_order_less_a_tail_under_one_window(
+    tokenizer, count, longest, sequence_length
+):
+    documents = random_documents(count, longest)
+    stream = token_stream(documents, tokenizer)
+    ragged_batches = tf.data.Dataset.from_tensor_slices(documents).batch(9).map(tokenizer.tokenize)
+    for dataset in (id_vectors(documents), ragged_batches):
+        packed = pack_documents(dataset, sequence_length, end_id=256)
+        assert packed.element_spec == tf.TensorSpec((sequence_length + 1,), tf.int32)
+        windows = np.stack(list(packed.as_numpy_iterator()))
+        assert len(windows) == (len(stream) - 1) // sequence_length
+        assert windows[:, :-1].ravel().tolist() == stream[: windows[:, 1:].size].tolist()
+        assert windows[:, 1:].ravel().tolist() == stream[1 : windows[:, 1:].size + 1].tolist()
+
+
+def test_packed_documents_in_batches_are_the_causal_windows(tokenizer):
+    packed = pack_documents(id_vectors(DOCUMENTS), 8, 256).batch(4, drop_remainder=True)
+    packed = packed.map(lambda rows: (rows[:, :-1], rows[:, 1:]))
+    expected = causal_windows(DOCUMENTS, tokenizer, sequence_length=8, batch_size=4)
+    assert packed.element_spec == expected.element_spec
+    for (x, y), (expected_x, expected_y) in zip(batches(packed), batches(expected), strict=True):
+        assert np.array_equal(x, expected_x) and np.array_equal(y, expected_y)
+
+
+def test_packing_carries_the_rest_of_an_epoch_into_the_next(tokenizer):
+    packed = pack_documents(id_vectors(DOCUMENTS).repeat(3), 8, 256)
+    stream = token_stream(DOCUMENTS * 3, tokenizer)
+    assert len(list(packed)) == (len(stream) - 1) // 8
+    assert np.concatenate([window[:-1] for window in packed.as_numpy_iterator()]).tolist() == (
+        stream[: (len(stream) - 1) // 8 * 8].tolist()
+    )
+
+
+def test_packing_holds_a_chunk_of_documents_and_goes_on_from_a_checkpoint(tmp_path):
+    read = []
+
+    def documents():
+        for number in range(2000):
+            read.append(number)
+            yield [number] * 5
+
+    dataset = tf.data.Dataset.from_generator(documents, output_signature=tf.TensorSpec([None], tf.int32))
+    iterator = iter(pack_documents(dataset, 12, end_id=-1))
+    next(iterator)
+    assert len(read) <= 2 * language_model._DOCUMENTS_PER_CHUNK
+
+    packed = pack_documents(tf.data.Dataset.range(400).map(lambda number: tf.fill([5], number)), 12, end_id=-1)
+    iterator = iter(packed)
+    for _ in range(50):
+        next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "state"))
+    resumed = iter(packed)
+    tf.train.Checkpoint(iterator=resumed).restore(path)
+    assert [window.numpy().tolist() for window in resumed] == [window.numpy().tolist() for window in iterator]
+
+
+def test_what_is_not_tokenized_documents_is_refused():
+    texts = tf.data.Dataset.from_tensor_slices(["a"])
+    with pytest.raises(ValueError, match="integer ids of documents"):
+        pack_documents(texts, 8, 256)
+    with pytest.raises(ValueError, match="ragged batches of them"):
+        pack_documents(tf.data.Dataset.from_tensor_slices([[[1, 2]]]), 8, 256)
+    with pytest.raises(ValueError, match="ragged batches of them"):
+        pack_documents(tf.data.Dataset.from_tensor_slices([1, 2]), 8, 256)
+    with pytest.raises(ValueError, match="positive sequence_length"):
+        pack_documents(id_vectors(["a"]), 0, 256)

@@ -1,6 +1,8 @@
 """Small vocabularies trained once, and the genuine ones where they are at hand."""
 
 import glob
+import importlib.util
+import json
 import os
 import random
 from pathlib import Path
@@ -36,6 +38,10 @@ NASTY = [
     "[CLS] a [SEP] <pad> [MASK] <unk>",
     "12345678 1,000.50 Ⅷ ½ ²",
     "in 2010, and 1,050-",
+    "9,000 9,000, 10,000,000, 1,2,3, 2,",
+    "“typographic” ‘quotes’ and `` '' doubled",
+    "000000000000 cccc eeee 8888 hahaha 11,111,",
+    "[MASK][MASK]x[SEP] <PAD> <UNK> [mask]",
     "``quoted'' ''x``",
     "İstanbul ß ﬁ ① ŒUVRE É\u0301COLE ﬁne　ＡＢＣ",
     "日本語 한국어 각 中文，字。",
@@ -126,3 +132,22 @@ def nasty() -> list[str]:
 @pytest.fixture(scope="session")
 def make_random_texts():
     return random_texts
+
+
+@pytest.fixture(scope="session")
+def albert_references():
+    """The module albert_references.py beside this file. Tests are no packages, so it is loaded by its path."""
+    path = Path(__file__).with_name("albert_references.py")
+    spec = importlib.util.spec_from_file_location("albert_references", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Function: name of a file of published expectations -> its content."""
+    folder = DATA / "golden"
+    if not folder.is_dir():
+        pytest.skip("the published expectations are not beside the repository (../shared/data)")
+    return lambda name: json.loads((folder / name).read_text(encoding="utf-8"))

@@ -1,70 +1,88 @@
-"""AlbertTokenizer, one op on raw text, against sentencepiece on text cleaned in Python."""
+"""AlbertTokenizer, one op on raw text, against google-research's code and Transformers' (see albert_references.py)."""
 
 import io
 import json
 import random
+import re
 import unicodedata
 
 import numpy as np
 import pytest
 import sentencepiece
 import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
 
-from albert_gpt_tf.text import charsmap
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
 from albert_gpt_tf.text.train_vocabulary import train_sentencepiece
 
 
-def clean(text):
-    """google-research/albert, `preprocess_text`, written down once more."""
-    text = unicodedata.normalize("NFKD", " ".join(text.strip().split()))
-    return "".join(char for char in text if not unicodedata.combining(char)).lower()
+@pytest.fixture(scope="module")
+def google(albert_references):
+    return albert_references.GoogleResearch
 
 
 @pytest.fixture(scope="module")
-def unfolded_model(sources):
-    """A model whose own charsmap is nmt_nfkc, like the released one."""
-    return train_sentencepiece([clean(line) for text in sources for line in text.split("\n")], 1000, lowercase=False)
+def transformers(albert_references):
+    pytest.importorskip("tokenizers")
+    return albert_references.Transformers
 
 
-def assert_same_ids(reference, ours, expected):
-    """Equal ids. Two splits of one score are both right ("c|cc", "cc|c"): rounding decides which is found."""
-
-    def score_and_text(ids):
-        return round(sum(map(reference.get_score, ids)), 3), "".join(map(reference.id_to_piece, ids))
-
-    different = [(a, b) for a, b in zip(ours, expected, strict=True) if a != b]
-    assert [score_and_text(a) for a, _ in different] == [score_and_text(b) for _, b in different]
-    assert len(different) <= 1e-3 * len(ours)
-
-
-def assert_equals_reference(model, texts):
-    reference = sentencepiece.SentencePieceProcessor(model_proto=model)
-    expected = reference.encode([clean(text) for text in texts])
-    assert_same_ids(reference, AlbertTokenizer(model).tokenize(texts).to_list(), expected)
-
-
-def corpus_and_random(nasty, make_random_texts, sources):
+@pytest.fixture(scope="module")
+def material(nasty, make_random_texts, sources):
     lines = [line for text in sources for line in text.split("\n")][:4000]
-    return nasty + make_random_texts(4000, seed=0) + lines
+    rng = random.Random(5)
+    numbers = [f"{rng.randrange(10 ** rng.randrange(1, 9)):,}, and {rng.randrange(3000)}," for _ in range(500)]
+    runs = [rng.choice("a0e9.'-c") * rng.randrange(200) + " x" for _ in range(300)] + ["8" * 10_000, "e" * 9_999]
+    return nasty + make_random_texts(4000, seed=0) + lines + numbers + runs
 
 
-def test_folded_model_on_raw_text_equals_reference_on_cleaned_text(unfolded_model, nasty, make_random_texts, sources):
-    assert_equals_reference(unfolded_model, corpus_and_random(nasty, make_random_texts, sources))
+# === The two references ===
 
 
-def test_genuine_model_on_raw_text_equals_reference_on_cleaned_text(
-    genuine_albert_model, nasty, make_random_texts, sources
-):
-    assert_equals_reference(genuine_albert_model, corpus_and_random(nasty, make_random_texts, sources))
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("keep_accents", [True, False])
+def test_trained_model_equals_google_research(small_model, google, material, lowercase, keep_accents):
+    tokenizer = AlbertTokenizer(small_model, lowercase=lowercase, keep_accents=keep_accents, parse_special_tokens=False)
+    expected = google(small_model, lowercase=lowercase, keep_accents=keep_accents).encode(material)
+    assert tokenizer.tokenize(material).to_list() == expected
 
 
-def test_genuine_model_agrees_on_every_basic_plane_character(genuine_albert_model):
-    points = [point for point in range(1, 0x10000) if not 0xD800 <= point < 0xE000]
-    assert_equals_reference(genuine_albert_model, [f"ab{chr(point)}cd" for point in points])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_trained_model_equals_transformers(small_model, transformers, material, lowercase):
+    tokenizer = AlbertTokenizer(small_model, reference="transformers", lowercase=lowercase)
+    assert tokenizer.tokenize(material).to_list() == transformers(small_model, lowercase=lowercase).encode(material)
 
 
-def test_genuine_model_has_its_published_ids(genuine_albert_model):
+def test_kept_accents_equal_transformers_on_text_without_stray_marks(small_model, transformers, material):
+    # `tokenizers` drops a mark or a joiner after a character that the charsmap rewrites; it is kept here.
+    texts = [unicodedata.normalize("NFC", text) for text in material]
+    texts = [text for text in texts if not any(unicodedata.category(char)[0] in "MC" for char in text)]
+    texts += ["e\u0301te\u0301 E\u0301", "Élève à ŒUVRE"]
+    assert len(texts) > 4000
+    tokenizer = AlbertTokenizer(small_model, reference="transformers", keep_accents=True)
+    assert tokenizer.tokenize(texts).to_list() == transformers(small_model, keep_accents=True).encode(texts)
+
+
+def test_released_model_equals_google_research(genuine_albert_model, google, material):
+    tokenizer = AlbertTokenizer(genuine_albert_model, parse_special_tokens=False)
+    assert tokenizer.tokenize(material).to_list() == google(genuine_albert_model).encode(material)
+
+
+def test_released_model_equals_transformers(genuine_albert_model, transformers, material):
+    tokenizer = AlbertTokenizer(genuine_albert_model, reference="transformers")
+    assert tokenizer.tokenize(material).to_list() == transformers(genuine_albert_model).encode(material)
+
+
+def test_released_model_agrees_with_both_references_on_every_character(genuine_albert_model, google, transformers):
+    points = [*range(1, 0xD800), *range(0xE000, 0x20000), *range(0x2F800, 0x2FA20), *range(0xE0000, 0xE0200)]
+    texts = [f"ab{chr(point)}cd" for point in points]
+    for name, reference in (("google-research", google), ("transformers", transformers)):
+        tokenizer = AlbertTokenizer(genuine_albert_model, reference=name)
+        ours, expected = tokenizer.tokenize(texts).to_list(), reference(genuine_albert_model).encode(texts)
+        assert [hex(point) for point, a, b in zip(points, ours, expected, strict=True) if a != b] == []
+
+
+def test_released_model_has_its_published_ids(genuine_albert_model):
     tokenizer = AlbertTokenizer(genuine_albert_model)
     assert tokenizer.vocabulary_size() == 30000
     special = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
@@ -73,25 +91,182 @@ def test_genuine_model_has_its_published_ids(genuine_albert_model):
     assert tokenizer.id_to_token(tokenizer.tokenize("Hello").numpy()[0]) == "▁hello"
 
 
-def test_trained_model_is_folded_and_equals_reference_with_the_same_normaliser(small_model, nasty, make_random_texts):
-    assert charsmap.is_folded(small_model)
-    texts = nasty + make_random_texts(2000, seed=4)
-    reference = sentencepiece.SentencePieceProcessor(model_proto=small_model)
-    assert_same_ids(reference, AlbertTokenizer(small_model).tokenize(texts).to_list(), reference.encode(texts))
+def test_released_model_gives_the_ids_that_transformers_js_expects(genuine_albert_model, golden):
+    cases = golden("transformers_js_albert_tokenization.json")["Xenova/albert-base-v2"].values()
+    tokenizer = AlbertTokenizer(genuine_albert_model, reference="transformers")
+    assert len(cases) > 20
+    for case in cases:
+        assert tokenizer.tokenize(case["text"]).numpy().tolist() == case["ids"][1:-1], case["text"]  # less CLS, SEP
 
 
-def test_a_folded_model_is_not_folded_again(small_model, unfolded_model):
-    assert charsmap.fold(small_model) is small_model
-    folded = AlbertTokenizer(unfolded_model).proto
-    assert folded != unfolded_model
-    assert AlbertTokenizer(folded).proto == folded
+def test_the_references_differ_in_commas_after_digits_and_in_doubled_quotes(genuine_albert_model):
+    def tokens(reference, text):
+        tokenizer = AlbertTokenizer(genuine_albert_model, reference=reference)
+        return [tokenizer.id_to_token(id) for id in tokenizer.tokenize(text).numpy()]
+
+    assert tokens("google-research", "in 2010, and") == ["▁in", "▁2010", ",", "▁and"]
+    assert tokens("transformers", "in 2010, and") == ["▁in", "▁2010,", "▁and"]
+    assert tokens("google-research", "x''") == ["▁x", "'", "'"]
+    assert tokens("transformers", "x''") == ["▁x", '"']
 
 
-def test_cased_model_is_used_as_it_is(unfolded_model):
-    tokenizer = AlbertTokenizer(unfolded_model, lowercase=False)
-    assert tokenizer.proto == unfolded_model
-    assert tokenizer.unk_id in tokenizer.tokenize("QÀ").numpy()
-    assert tokenizer.unk_id not in AlbertTokenizer(unfolded_model).tokenize("QÀ").numpy()
+def test_transformers_own_class_gives_the_same_ids(small_model, material):
+    albert = pytest.importorskip("transformers", reason="the extra `parity` is not installed").AlbertTokenizer
+    proto = sentencepiece_model_pb2.ModelProto.FromString(small_model)
+    theirs = albert(
+        vocab=[(piece.piece, piece.score) for piece in proto.pieces],
+        _spm_precompiled_charsmap=proto.normalizer_spec.precompiled_charsmap,
+    )
+    ours = AlbertTokenizer(small_model, reference="transformers")
+    assert ours.tokenize(material).to_list() == theirs(material, add_special_tokens=False)["input_ids"]
+
+
+def test_bpe_model_equals_google_research(sources, google, nasty, make_random_texts):
+    model = train_sentencepiece(sources, 1000, model_type="bpe")
+    texts = nasty + make_random_texts(1000, seed=3) + sources[0].split("\n")
+    tokenizer = AlbertTokenizer(model, parse_special_tokens=False)
+    assert tokenizer.tokenize(texts).to_list() == google(model).encode(texts)
+    assert AlbertTokenizer(model).tokenize("a [MASK] b").numpy().tolist().count(tokenizer.mask_id) == 1
+
+
+def test_composed_characters_are_found_in_decomposed_text():
+    korean = ["각하 가나다 한국어 말 " * 3, "나라 말 각 한국 " * 4] * 40
+    tokenizer = AlbertTokenizer(train_sentencepiece(korean, 60))
+    composed, decomposed = "한국 각", unicodedata.normalize("NFD", "한국 각")
+    assert composed != decomposed
+    assert tokenizer.unk_id not in tokenizer.tokenize(composed).numpy()
+    assert tokenizer.tokenize(decomposed).numpy().tolist() == tokenizer.tokenize(composed).numpy().tolist()
+    model = train_sentencepiece(["été école élève à " * 4] * 40, 60, keep_accents=True)
+    french = AlbertTokenizer(model, keep_accents=True)
+    assert french.tokenize("E\u0301te\u0301").numpy().tolist() == french.tokenize("été").numpy().tolist()
+
+
+# === Special tokens in text ===
+
+
+def test_special_tokens_in_text_are_words_of_their_own(small_albert):
+    def tokens(text):
+        return small_albert.tokenize(text).numpy().tolist()
+
+    hello, world, mask = tokens("hello"), tokens("world"), [small_albert.mask_id]
+    assert tokens("hello [MASK] world") == tokens("hello[MASK]world") == [*hello, *mask, *world]
+    assert tokens("[MASK][MASK]") == mask * 2
+    assert tokens("[CLS]hello [SEP]") == [small_albert.cls_id, *hello, small_albert.sep_id]
+    assert not set(tokens("[mask] [Cls] <pad>")) & {small_albert.mask_id, small_albert.cls_id, small_albert.pad_id}
+
+
+def test_special_tokens_are_plain_characters_by_choice(small_model):
+    tokenizer = AlbertTokenizer(small_model, parse_special_tokens=False)
+    ids = tokenizer.tokenize("[CLS] [SEP] [MASK] <pad>").numpy()
+    assert not {tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id} & set(ids)
+
+
+def test_which_tokens_are_special_can_be_chosen(small_model):
+    tokenizer = AlbertTokenizer(small_model, special_tokens=["[MASK]", "<pad>"])
+    ids = tokenizer.tokenize("[CLS] <pad>[MASK]").numpy().tolist()
+    assert ids[-2:] == [tokenizer.pad_id, tokenizer.mask_id]
+    assert tokenizer.cls_id not in ids
+    with pytest.raises(ValueError, match="a model without <x>"):
+        AlbertTokenizer(small_model, special_tokens=["<x>"])
+
+
+def test_no_character_of_raw_text_can_forge_a_special_token(small_albert):
+    forged = "".join(map(chr, [*range(1, 32), *range(0xF0000, 0xF0010), 0xE000, 0x10FFFF]))
+    special = {small_albert.cls_id, small_albert.sep_id, small_albert.mask_id, small_albert.pad_id}
+    assert not special & set(small_albert.tokenize([forged, *forged]).flat_values.numpy())
+
+
+# === Offsets ===
+
+
+def surfaces(tokenizer, text):
+    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
+    data = text.encode() if isinstance(text, str) else text
+    return [
+        (tokenizer.id_to_token(id), data[start:end].decode())
+        for id, start, end in zip(ids.numpy(), starts.numpy(), ends.numpy(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("reference", ["google-research", "transformers"])
+def test_every_offset_slices_back_to_what_the_piece_was_made_of(small_model, reference, google, material):
+    tokenizer = AlbertTokenizer(small_model, reference=reference)
+    clean = google(small_model).clean
+    # These are white space for one reference only, and vanish in the other.
+    texts = [text for text in material if not set(text) & set("\x0b\x1c\x1d\x1e\x1f")]
+    ids, starts, ends = tokenizer.tokenize_with_offsets(texts)
+    assert ids.to_list() == tokenizer.tokenize(texts).to_list()
+    pieces = tokenizer.get_vocabulary()
+    parts_of_characters = 0
+    for text, *row in zip(texts, ids.to_list(), starts.to_list(), ends.to_list(), strict=True):
+        data, previous = text.encode(), 0
+        for id, start, end in zip(*row, strict=True):
+            surface = data[start:end].decode()  # whole characters
+            assert previous <= start <= end <= len(data)
+            previous = start
+            piece = pieces[id].lstrip("▁")
+            if pieces[id] in tokenizer.special_tokens and id != tokenizer.unk_id:
+                assert surface.lower() == pieces[id].lower()  # <PAD> is one of Transformers'
+            elif not piece:
+                assert surface == ""
+            elif id == tokenizer.unk_id:
+                assert surface.strip() == surface != ""
+            else:
+                made = tokenizer._pieces.normalize(clean(surface)).replace("▁", "")
+                quotes = surface[:2] in ("``", "''") and piece == '"'
+                parts_of_characters += made != piece
+                assert made == piece or quotes or piece in made or made.startswith(piece[-1])
+    assert parts_of_characters < 0.03 * ids.flat_values.shape[0]
+
+
+def test_offsets_follow_text_whose_length_changes_when_it_is_cleaned(genuine_albert_model):
+    tokenizer = AlbertTokenizer(genuine_albert_model)
+    assert surfaces(tokenizer, "  ÉCOLE ﬁne　ＡＢＣ e\u0301t ") == [
+        ("▁ecole", "ÉCOLE"),
+        ("▁fine", "ﬁne"),
+        ("▁abc", "ＡＢＣ"),
+        ("▁et", "e\u0301t"),
+    ]
+    assert surfaces(tokenizer, "½日x") == [("▁1", "½"), ("<unk>", "½"), ("2", "½"), ("<unk>", "日"), ("x", "x")]
+    assert surfaces(tokenizer, "in 2010, (a") == [
+        *[("▁in", "in"), ("▁2010", "2010"), (",", ","), ("▁", ""), ("(", "("), ("a", "a")]
+    ]
+    assert surfaces(tokenizer, "x [MASK]y[SEP] ") == [
+        ("▁x", "x"),
+        ("[MASK]", "[MASK]"),
+        ("▁", ""),
+        ("y", "y"),
+        ("[SEP]", "[SEP]"),
+    ]
+    transformers = AlbertTokenizer(genuine_albert_model, reference="transformers")
+    assert surfaces(transformers, "``a''") == [("▁", ""), ('"', "``"), ("a", "a"), ('"', "''")]
+
+
+def test_offsets_equal_those_of_tokenizers_where_these_are_of_one_character_class(small_model, albert_references):
+    backend = albert_references.transformers_backend(small_model)
+    tokenizer = AlbertTokenizer(small_model, reference="transformers")
+    text = "The Quick  brown fox, École 123 [MASK] jumped"
+    encoding = backend.encode(text, add_special_tokens=False)
+    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
+    data = text.encode()
+    ours = [(len(data[:a].decode()), len(data[:b].decode())) for a, b in zip(starts.numpy(), ends.numpy(), strict=True)]
+    assert ids.numpy().tolist() == encoding.ids
+    # A lone "▁" has no characters; there it has those of the next piece.
+    assert [span for span in ours if span[0] < span[1]] == [
+        span for span, token in zip(encoding.offsets, encoding.tokens, strict=True) if token != "▁"
+    ]
+
+
+def test_a_vocabulary_without_all_its_characters_has_no_offsets(small_model):
+    proto = sentencepiece_model_pb2.ModelProto.FromString(small_model)
+    proto.pieces.add(piece="日本", score=-9.0)
+    tokenizer = AlbertTokenizer(proto.SerializeToString())
+    assert tokenizer.tokenize("日本").numpy().tolist()[-1] == len(proto.pieces) - 1
+    with pytest.raises(ValueError, match="offsets are not defined"):
+        tokenizer.tokenize_with_offsets("日本")
+
+
+# === Vocabulary and text ===
 
 
 def test_special_ids_are_looked_up_by_piece(small_albert):
@@ -103,12 +278,6 @@ def test_special_ids_are_looked_up_by_piece(small_albert):
         small_albert.id_to_token(-1)
 
 
-def test_special_tokens_typed_in_the_text_are_plain_characters(small_albert):
-    ids = small_albert.tokenize("[CLS] [SEP] [MASK] <pad>").numpy()
-    special = [small_albert.cls_id, small_albert.sep_id, small_albert.mask_id, small_albert.pad_id]
-    assert not set(special) & set(ids)
-
-
 def test_empty_inputs_give_no_tokens(small_albert):
     assert small_albert.tokenize("").shape == (0,)
     assert small_albert.tokenize(["", "  \n ", "a"]).row_lengths().numpy().tolist() == [0, 0, 1]
@@ -117,29 +286,33 @@ def test_empty_inputs_give_no_tokens(small_albert):
     assert small_albert.detokenize(tf.zeros([0, 5], tf.int32)).shape == (0,)
 
 
-def test_malformed_utf8_and_nul_become_unknown_and_leave_the_rest_alone(small_albert):
+def test_malformed_utf8_and_nul_leave_the_rest_alone(small_albert):
     unknown = small_albert.unk_id
     hello, world = small_albert.tokenize("hello").numpy().tolist(), small_albert.tokenize(" world").numpy().tolist()
-    for bad in [b"\xff", b"\xf0\x9f", b"\xed\xa0\x80", b"\xc0\x80", b"\x80\x81\x82", b"\xf5\x80\x80\x80", b"\x00"]:
+    for bad in [b"\xff", b"\xf0\x9f", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80", b"\x00"]:
         ids = small_albert.tokenize(b"hello" + bad + b" world").numpy().tolist()
         assert ids == [*hello, unknown, *world], bad
+    # Bytes that only follow in a character vanish where none has begun.
+    assert small_albert.tokenize(b"hello\x80\x81 world").numpy().tolist() == [*hello, *world]
     rng = random.Random(0)
     rows = [rng.randbytes(rng.randrange(60)) for _ in range(3000)]
-    ids = small_albert.tokenize(rows)
+    ids, starts, ends = small_albert.tokenize_with_offsets(rows)
     for text in small_albert.detokenize(ids).numpy():
         text.decode("utf-8")  # valid
     for row, alone in zip(rows[:50], ids.to_list()[:50], strict=True):
         assert small_albert.tokenize(row).numpy().tolist() == alone
+    assert np.all(starts.flat_values <= ends.flat_values)
+    sizes = np.repeat([len(row) for row in rows], ids.row_lengths())
+    assert np.all(ends.flat_values.numpy() <= sizes)
 
 
 @pytest.mark.parametrize(
     "text", ["a" * 1_000_000, "Hello World " * 83_000, " " * 1_000_000, "日" * 330_000, "é" * 500_000]
 )
-def test_a_megabyte_in_one_string_is_an_ordinary_string(small_albert, text):
-    reference = sentencepiece.SentencePieceProcessor(model_proto=small_albert.proto)
-    ours, expected = small_albert.tokenize(text).numpy().tolist(), reference.encode(text)
-    assert len(ours) == len(expected)
-    assert reference.decode(ours) == reference.decode(expected)
+def test_a_megabyte_in_one_string_is_an_ordinary_string(small_albert, google, text):
+    reference = google(small_albert.proto)
+    ours, expected = small_albert.tokenize(text).numpy().tolist(), reference.encode_one(text)
+    assert ours == expected
 
 
 def test_detokenize_takes_ragged_dense_or_one_row_and_drops_padding(small_albert):
@@ -184,25 +357,92 @@ def test_eager_tf_function_tf_data_and_reloaded_saved_model_agree(small_albert, 
     assert server.decode(dense).numpy().tolist() == small_albert.detokenize(dense).numpy().tolist()
 
 
-def test_preset_round_trip_stores_the_folded_model_beside_a_small_config(unfolded_model, nasty, tmp_path):
-    tokenizer = AlbertTokenizer(unfolded_model)
+# === Presets and other directories ===
+
+
+def test_preset_round_trip_stores_the_model_as_it_was_given_beside_a_small_config(small_model, nasty, tmp_path):
+    tokenizer = AlbertTokenizer(small_model, reference="transformers", parse_special_tokens=False)
     tokenizer.save_to_preset(str(tmp_path))
-    config = json.loads((tmp_path / "tokenizer.json").read_text())
-    assert config["config"]["lowercase"] is True
-    assert "proto" not in config["config"]
+    config = json.loads((tmp_path / "tokenizer.json").read_text())["config"]
+    assert (config["reference"], config["lowercase"], config["parse_special_tokens"]) == ("transformers", True, False)
+    assert "proto" not in config
     saved = tmp_path / "assets/tokenizer/spiece.model"
-    assert charsmap.is_folded(saved.read_bytes())
+    assert saved.read_bytes() == small_model
     loaded = AlbertTokenizer.from_preset(str(tmp_path))
     assert loaded.tokenize(nasty).to_list() == tokenizer.tokenize(nasty).to_list()
+    assert loaded.reference == "transformers"
     plain = AlbertTokenizer.from_preset(saved.parent)  # vocabulary file only
-    assert plain.tokenize(nasty).to_list() == tokenizer.tokenize(nasty).to_list()
+    assert plain.reference == "google-research"
+    assert plain.tokenize(nasty).to_list() == AlbertTokenizer(small_model).tokenize(nasty).to_list()
 
 
-def test_preset_of_a_cased_tokenizer_stays_cased(unfolded_model, tmp_path):
-    AlbertTokenizer(unfolded_model, lowercase=False).save_to_preset(str(tmp_path))
+def test_preset_of_a_cased_tokenizer_stays_cased(small_model, tmp_path):
+    AlbertTokenizer(small_model, lowercase=False, keep_accents=True).save_to_preset(str(tmp_path))
     loaded = AlbertTokenizer.from_preset(tmp_path)
-    assert not loaded.lowercase
-    assert loaded.proto == unfolded_model
+    assert (loaded.lowercase, loaded.keep_accents) == (False, True)
+
+
+def test_google_research_directory_brings_its_reference(small_model, tmp_path):
+    (tmp_path / "30k-clean.model").write_bytes(small_model)
+    (tmp_path / "albert_config.json").write_text("{}")
+    assert AlbertTokenizer.from_preset(tmp_path).reference == "google-research"
+    assert AlbertTokenizer.from_preset(tmp_path, reference="transformers").reference == "transformers"
+
+
+def test_hugging_face_directory_without_a_tokenizer_json_brings_its_reference(small_model, tmp_path):
+    (tmp_path / "spiece.model").write_bytes(small_model)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "keep_accents": true}')
+    tokenizer = AlbertTokenizer.from_preset(tmp_path)
+    assert (tokenizer.reference, tokenizer.lowercase, tokenizer.keep_accents) == ("transformers", False, True)
+    assert AlbertTokenizer.from_preset(tmp_path, lowercase=True).lowercase
+    assert AlbertTokenizer.from_preset(tmp_path, reference="google-research").reference == "google-research"
+
+
+def test_hugging_face_tokenizer_json_brings_its_scores_and_special_tokens(
+    small_model, albert_references, material, google, tmp_path
+):
+    # Transformers' converter lowers the scores of pieces that end in a comma after a digit.
+    proto = sentencepiece_model_pb2.ModelProto.FromString(small_model)
+    scores = [(p.piece, p.score - 100 * bool(re.search("[0-9],$", p.piece))) for p in proto.pieces]
+    scores.append(("▁2010,", -105.0))
+    scores.append(("▁2010", -6.0))
+    backend = albert_references.transformers_backend(small_model, scores=scores)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = AlbertTokenizer.from_preset(tmp_path)
+    assert tokenizer.reference == "transformers"
+    assert set(tokenizer.special_tokens) == set(albert_references.SPECIAL)
+    texts = [*material, "in 2010, 2010 and"]
+    expected = [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    assert tokenizer.tokenize(texts).to_list() == expected
+    # Asked for google-research's ids, the scores are as before.
+    other = AlbertTokenizer.from_preset(tmp_path, reference="google-research")
+    assert [other.id_to_token(id) for id in other.tokenize("2010, x").numpy()[:2]] == ["▁2010", ","]
+    texts = [text for text in material if "2010" not in text and "[" not in text]
+    assert other.tokenize(texts).to_list() == google(small_model).encode(texts)
+
+
+def test_added_tokens_of_a_tokenizer_json_are_words_of_their_own(small_model, albert_references, nasty, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    backend = albert_references.transformers_backend(small_model)
+    # Transformers 5 adds the user-defined symbols of a spiece.model in this way.
+    backend.add_tokens([tokenizers.AddedToken(symbol, normalized=False) for symbol in '().-"'])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    texts = [*nasty, "U.S. (the) mother-in-law"]
+    expected = [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    assert AlbertTokenizer.from_preset(tmp_path).tokenize(texts).to_list() == expected
+
+
+def test_tokenizer_json_of_another_model_is_refused(small_model, albert_references, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    backend = albert_references.transformers_backend(small_model)
+    backend.normalizer = tokenizers.normalizers.NFC()
+    backend.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="Expected ALBERT's steps"):
+        AlbertTokenizer.from_preset(tmp_path)
+    tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, [])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="Expected a Unigram model"):
+        AlbertTokenizer.from_preset(tmp_path)
 
 
 def test_bad_models_and_sources_are_refused_in_one_sentence(small_model, tmp_path):
@@ -210,8 +450,8 @@ def test_bad_models_and_sources_are_refused_in_one_sentence(small_model, tmp_pat
         AlbertTokenizer(b"no model")
     with pytest.raises(ValueError, match="which is not a file"):
         AlbertTokenizer(str(tmp_path / "spiece.model"))
-    with pytest.raises(ValueError, match="lowercase=False"):
-        AlbertTokenizer(small_model, lowercase=False)
+    with pytest.raises(ValueError, match="Expected reference to be one of"):
+        AlbertTokenizer(small_model, reference="google")
     with pytest.raises(ValueError, match="with a vocabulary"):
         AlbertTokenizer().tokenize("a")
     with pytest.raises(ValueError, match="does not exist"):
@@ -225,7 +465,7 @@ def test_bad_models_and_sources_are_refused_in_one_sentence(small_model, tmp_pat
 
 
 def test_models_of_another_kind_or_without_special_pieces_are_refused():
-    for kind, message in (("bpe", "type UNIGRAM"), ("unigram", r"without <pad>, \[CLS\]")):
+    for kind, message in (("char", "type UNIGRAM or BPE"), ("unigram", r"without <pad>, \[CLS\]")):
         trained = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["to be or not to be"] * 9),

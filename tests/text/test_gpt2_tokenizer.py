@@ -241,11 +241,12 @@ def test_vocabulary_look_ups(small_gpt2, small_bpe):
     [
         (lambda v, m: (v, None), "vocabulary and merges, or neither"),
         (lambda v, m: ({**v, "x" * 50: 5000}, m), "ids 0 to"),
-        (lambda v, m: ({"Ā": 0, "<|endoftext|>": 1}, []), "all 256 bytes"),
+        (lambda v, m: ({"<|pad|>": 0, "<|endoftext|>": 1}, []), "single bytes"),
         (lambda v, m: ({t: i for t, i in v.items() if i < 256}, []), "endoftext"),
         (lambda v, m: (v, [*m, "z q"]), "result of every merge in the vocabulary"),
-        (lambda v, m: (v, m[::-1]), "bytes or earlier merges"),
-        (lambda v, m: (v, [*m, m[0]]), "one way to make each token"),
+        (lambda v, m: (v, [*m, "Ġthe~ x"]), "tokens of the vocabulary"),
+        (lambda v, m: (v, [*m, "a b c"]), "tokens of the vocabulary"),
+        (lambda v, m: ({**v, "é日": 1500, "é日a": 1501}, [*m, "é日 a"]), "printable alphabet"),
         (lambda v, m: ("no/vocab.json", "no/merges.txt"), "which is not a file"),
         (lambda v, m: (v, "merges.txt"), "a dict and a list, or as two paths"),
     ],
@@ -260,8 +261,11 @@ def test_a_source_that_holds_nothing_recognisable_is_refused(tmp_path):
         GPT2Tokenizer.from_preset(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="an empty directory"):
         GPT2Tokenizer.from_preset(tmp_path)
+    (tmp_path / "readme.txt").write_text("")
+    with pytest.raises(ValueError, match=r"vocab\.json and merges\.txt.*\.tiktoken.*Received: readme\.txt"):
+        GPT2Tokenizer.from_preset(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"model": {}}')  # Hugging Face's, not ours
-    with pytest.raises(ValueError, match=r"vocab\.json and merges\.txt"):
+    with pytest.raises(ValueError, match="no model with a vocabulary"):
         GPT2Tokenizer.from_preset(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"registered_name": "albert_gpt_tf>AlbertTokenizer"}')
     with pytest.raises(ValueError, match="Expected a saved GPT2Tokenizer"):
