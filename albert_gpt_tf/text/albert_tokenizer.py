@@ -19,7 +19,7 @@ import tensorflow_text as tf_text
 from albert_gpt_tf.text import albert_files, albert_model, presets
 from albert_gpt_tf.text.albert_offsets import AlbertOffsets
 from albert_gpt_tf.text.charsmap import GOOGLE_RESEARCH, REFERENCES
-from albert_gpt_tf.text.conversions import to_ragged, to_rows
+from albert_gpt_tf.text.conversions import as_one_graph, to_ragged, to_rows
 
 VOCABULARY_FILE = "spiece.model"
 # Attribute -> piece. The ids are looked up: 0 to 4 in the released models, but that is the vocabulary's business.
@@ -134,6 +134,8 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
             if self._sorts_runs:
                 self._runs, self._repeats = tf.constant(runs), tf.constant(repeats)
             self._offsets = AlbertOffsets(folded, replacements, self._pieces, special_tokens)
+        self._encode = as_one_graph(lambda rows: self._vocabulary_ids(self._folded_ids(rows)))
+        self._encode_with_offsets = as_one_graph(self._ids_and_offsets)
 
     def _check_model(self, proto: bytes) -> bool:
         """Whether a SentencePiece model is a unigram one; ValueError if it cannot be used."""
@@ -197,7 +199,7 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         self._require_vocabulary()
         with tf.device("cpu"):
             rows, is_scalar = to_rows(text)
-            ids = self._vocabulary_ids(self._folded_ids(rows))
+            ids = self._encode(rows)
             return ids.flat_values if is_scalar else ids
 
     def call(self, inputs: Any) -> tf.RaggedTensor | tf.Tensor:
@@ -226,9 +228,12 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         self._require_vocabulary()
         with tf.device("cpu"):
             rows, is_scalar = to_rows(text)
-            folded_ids = self._folded_ids(rows)
-            results = self._vocabulary_ids(folded_ids), *self._offsets.find(rows, folded_ids)
+            results = self._encode_with_offsets(rows)
             return tuple(result.flat_values if is_scalar else result for result in results)
+
+    def _ids_and_offsets(self, rows: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        folded_ids = self._folded_ids(rows)
+        return self._vocabulary_ids(folded_ids), *self._offsets.find(rows, folded_ids)
 
     def _folded_ids(self, rows: tf.Tensor) -> tf.RaggedTensor:
         """Ids of pieces of the folded model, int32 `[B, None]`."""

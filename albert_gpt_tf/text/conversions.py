@@ -1,8 +1,26 @@
 """What tokenizers accept: text as a scalar or a batch, ids as ragged, dense or single rows."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+
+def as_one_graph(function: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+    """Makes eager calls of a function of text run as one graph, for the cost of one op instead of a hundred.
+
+    Args:
+        function: takes strings of shape `[R]`.
+
+    Returns:
+        A function that does the same, also inside of another graph, where it adds its ops.
+
+    Example:
+        >>> as_one_graph(tf.strings.upper)(tf.constant(["a"])).numpy().tolist()
+        [b'A']
+    """
+    graph = tf.function(function, input_signature=[tf.TensorSpec([None], tf.string)])
+    return lambda rows: graph(rows) if tf.executing_eagerly() else function(rows)
 
 
 def to_rows(text: Any) -> tuple[tf.Tensor, bool]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from albert_gpt_tf.text import bpe_files, presets
 from albert_gpt_tf.text.byte_level_bpe import ByteLevelBPE
 from albert_gpt_tf.text.byte_pair_vocabulary import END_OF_TEXT, BytePairVocabulary
-from albert_gpt_tf.text.conversions import to_ragged, to_rows
+from albert_gpt_tf.text.conversions import as_one_graph, to_ragged, to_rows
 from albert_gpt_tf.text.special_tokens import check_special_tokens
 
 VOCABULARY_FILE = "vocab.json"
@@ -105,6 +105,8 @@ class GPT2Tokenizer(keras_nlp.tokenizers.Tokenizer):
             )
         self._vocabulary = BytePairVocabulary.from_tables(vocabulary, merges, self._added_tokens)
         self._bpe = ByteLevelBPE(self._vocabulary, self._vocabulary.special_tokens if self.parse_special_tokens else ())
+        self._encode = as_one_graph(self._bpe.encode)
+        self._encode_with_offsets = as_one_graph(self._bpe.encode_with_offsets)
         self.end_of_text_id = self._vocabulary.ids[END_OF_TEXT]
         self.pad_id = self.end_of_text_id  # GPT-2 has no padding token; the mask tells padding from text
 
@@ -167,7 +169,7 @@ class GPT2Tokenizer(keras_nlp.tokenizers.Tokenizer):
         self._require_vocabulary()
         with tf.device("cpu"):
             rows, is_scalar = to_rows(text)
-            ids = self._bpe.encode(rows)
+            ids = self._encode(rows)
             return ids.flat_values if is_scalar else ids
 
     def tokenize_with_offsets(self, text: Any) -> tuple[Any, Any, Any]:
@@ -190,7 +192,7 @@ class GPT2Tokenizer(keras_nlp.tokenizers.Tokenizer):
         self._require_vocabulary()
         with tf.device("cpu"):
             rows, is_scalar = to_rows(text)
-            found = self._bpe.encode_with_offsets(rows)
+            found = self._encode_with_offsets(rows)
             return tuple(ragged.flat_values for ragged in found) if is_scalar else found
 
     def call(self, inputs: Any) -> tf.RaggedTensor | tf.Tensor:
