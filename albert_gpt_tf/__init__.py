@@ -15,6 +15,8 @@ __version__ = "0.1.0.dev0"
 _PUBLIC = {
     "AlbertTokenizer": "albert_gpt_tf.text.albert_tokenizer",
     "GPT2Tokenizer": "albert_gpt_tf.text.gpt2_tokenizer",
+    "GPT1Tokenizer": "albert_gpt_tf.text.gpt1_tokenizer",
+    "WordPieceTokenizer": "albert_gpt_tf.text.wordpiece_tokenizer",
     "AlbertBackbone": "albert_gpt_tf.models.albert_backbone",
     "GPTBackbone": "albert_gpt_tf.models.gpt_backbone",
     "AlbertTextClassifier": "albert_gpt_tf.tasks.albert_text_classifier",
@@ -33,17 +35,21 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr_
     from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM, GPTCausalLMPreprocessor
     from albert_gpt_tf.tasks.load import load_task
     from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
+    from albert_gpt_tf.text.gpt1_tokenizer import GPT1Tokenizer
     from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
+    from albert_gpt_tf.text.wordpiece_tokenizer import WordPieceTokenizer
 
 __all__ = [
     "AlbertBackbone",
     "AlbertTextClassifier",
     "AlbertTextClassifierPreprocessor",
     "AlbertTokenizer",
+    "GPT1Tokenizer",
     "GPT2Tokenizer",
     "GPTBackbone",
     "GPTCausalLM",
     "GPTCausalLMPreprocessor",
+    "WordPieceTokenizer",
     "exporters",
     "load_task",
 ]

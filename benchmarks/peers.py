@@ -98,9 +98,16 @@ def tokenizers_gpt2(data: Path, parse_special_tokens: bool = False):
 
 def transformers_albert(data: Path):
     """Transformers' `AlbertTokenizer`, from the original `spiece.model`."""
+    from sentencepiece import sentencepiece_model_pb2
     from transformers import AlbertTokenizer
 
-    return AlbertTokenizer.from_pretrained(data / "tokenizers" / "albert")
+    model = (data / "tokenizers" / "albert" / "spiece.model").read_bytes()
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    # By its vocabulary: from_pretrained would break words at the user-defined symbols (docs/decisions.md).
+    return AlbertTokenizer(
+        vocab=[(piece.piece, piece.score) for piece in proto.pieces],
+        _spm_precompiled_charsmap=proto.normalizer_spec.precompiled_charsmap,
+    )
 
 
 def transformers_encode(tokenizer) -> Encode:

@@ -16,18 +16,26 @@ rank turn T's bytes into exactly [a, b].
 Where the check fails (`has_one_way`), `BPEMergeLoop` takes the place of SentencePiece, and the table holds only tokens
 that were seen to encode to themselves.
 
+Between two bytes that no merge makes neighbours a piece may be cut at will, for nothing is ever merged across. This is
+done before characters of several bytes: Chinese, which has no blanks, then becomes characters, and those are in the
+table, too.
+
 Bytes that the vocabulary lacks are dropped before anything is merged, as `tokenizers` does.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_gpt_tf.text.bpe_merge_loop import BPEMergeLoop
-from albert_gpt_tf.text.byte_pair_vocabulary import BytePairVocabulary
+from albert_gpt_tf.text.byte_pair_vocabulary import BytePairVocabulary, byte_alphabet
 from albert_gpt_tf.text.gpt2_split import ROW_END, SPECIAL, GPT2Splitter
+
+# Characters of two and three bytes, each of which may be a piece.
+_CHARACTERS = [chr(code_point).encode() for code_point in range(0x80, 0x10000) if not 0xD800 <= code_point < 0xE000]
 
 
 class ByteLevelBPE(tf.Module):
@@ -52,17 +60,13 @@ class ByteLevelBPE(tf.Module):
         super().__init__()
         self._size = len(vocabulary.tokens)
         self._has_all_bytes = min(vocabulary.byte_ids) >= 0
-        self._splitter = GPT2Splitter(special_tokens)
+        # Bytes that were dropped make neighbours of others.
+        neighbours = _neighbours(vocabulary) if self._has_all_bytes else None
+        self._splitter = GPT2Splitter(special_tokens, neighbours)
         # By their bytes: the tokens that pieces may be. A special token may be an ordinary one, too.
         pieces = {vocabulary.token_bytes[id]: id for id in vocabulary.whole_ids}
         pieces |= {token.encode(): vocabulary.ids[token] for token in special_tokens}
         with tf.init_scope(), tf.device("cpu"):
-            self._table = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(
-                    tf.constant(list(pieces)), tf.constant([*pieces.values()], tf.int32)
-                ),
-                default_value=-1,
-            )
             if vocabulary.has_one_way:
                 self._loop = None
                 self._merger = tf_text.SentencepieceTokenizer(_sentencepiece_model(vocabulary))
@@ -72,6 +76,19 @@ class ByteLevelBPE(tf.Module):
             # The last entry, no bytes at all, is for ids outside the vocabulary.
             self._token_bytes = tf.constant([*vocabulary.token_bytes, b""])
             self._token_lengths = tf.strings.length(self._token_bytes)
+            # Entries of the table: the tokens by id, then the characters that are several tokens.
+            characters = [char for char in _CHARACTERS if char not in pieces] if self._has_all_bytes else []
+            merged = self._merge(tf.constant(characters, tf.string))
+            self._entry_ids = tf.concat([tf.range(self._size), merged.flat_values], 0)
+            self._entry_starts = tf.concat([tf.range(self._size, dtype=tf.int64), self._size + merged.row_starts()], 0)
+            self._entry_lengths = tf.concat([tf.ones([self._size], tf.int64), merged.row_lengths()], 0)
+            entries = [*pieces.values(), *range(self._size, self._size + len(characters))]
+            self._table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(
+                    tf.constant([*pieces, *characters]), tf.constant(entries, tf.int32)
+                ),
+                default_value=-1,
+            )
 
     def encode(self, rows: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts into ids.
@@ -113,19 +130,22 @@ class ByteLevelBPE(tf.Module):
     def _encode_pieces(self, pieces: tf.RaggedTensor) -> tf.RaggedTensor:
         """Turns pieces, strings `[R, None]`, into ids, int32 `[R, None]`."""
         flat = pieces.flat_values  # [P]
-        ids = self._table.lookup(flat)
-        missed = tf.where(ids < 0)  # [M, 1], the pieces that are not one token
+        entry = self._table.lookup(flat)
+        missed = tf.where(entry < 0)  # [M, 1], the pieces that are not in the table
         unique, index = tf.unique(tf.gather_nd(flat, missed))
         merged = self._merge(unique)  # [U, None]
 
-        # Every piece is a range of the ids found so far: one of `ids`, or several of those merged, which come after.
-        count = tf.size(ids, tf.int64)
-        start = tf.range(count)
-        limit = start + 1
-        start = tf.tensor_scatter_nd_update(start, missed, count + tf.gather(merged.row_starts(), index))
-        limit = tf.tensor_scatter_nd_update(limit, missed, count + tf.gather(merged.row_limits(), index))
-        ranges = tf.ragged.range(start, limit)  # [P, None]
-        token_ids = tf.gather(tf.concat([ids, merged.flat_values], 0), ranges.flat_values)
+        # Every piece is a range of ids, either of those in the table or of those merged, which come after.
+        entry = tf.maximum(entry, 0)
+        start, length = tf.gather(self._entry_starts, entry), tf.gather(self._entry_lengths, entry)
+        first = tf.size(self._entry_ids, tf.int64)
+        start = tf.tensor_scatter_nd_update(start, missed, first + tf.gather(merged.row_starts(), index))
+        length = tf.tensor_scatter_nd_update(length, missed, tf.gather(merged.row_lengths(), index))
+        ranges = tf.ragged.range(start, start + length)  # [P, None]
+        place = ranges.flat_values
+        in_table = tf.gather(self._entry_ids, tf.minimum(place, first - 1))
+        in_merged = tf.gather(tf.pad(merged.flat_values, [[1, 0]]), tf.maximum(place - first + 1, 0))
+        token_ids = tf.where(place < first, in_table, in_merged)
         row_splits = tf.gather(ranges.row_splits, pieces.row_splits)
         return tf.RaggedTensor.from_row_splits(token_ids, row_splits, validate=False)
 
@@ -162,6 +182,15 @@ class ByteLevelBPE(tf.Module):
             .split_by_offsets(joined[tf.newaxis], borders[tf.newaxis, :-1], borders[tf.newaxis, 1:])
             .flat_values
         )
+
+
+def _neighbours(vocabulary: BytePairVocabulary) -> np.ndarray:
+    """Which pairs of bytes, at first * 256 + second, some merge makes neighbours in a token: bool `[65536]`."""
+    alphabet = byte_alphabet()
+    pairs = np.zeros(65536, bool)
+    for left, right in vocabulary.ranks:
+        pairs[alphabet[left[-1]] * 256 + alphabet[right[0]]] = True
+    return pairs
 
 
 def _sentencepiece_model(vocabulary: BytePairVocabulary) -> bytes:
