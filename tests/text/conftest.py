@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
+from albert_gpt_tf.text.bpe_files import read_vocabulary_and_merges
 from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
 from albert_gpt_tf.text.train_vocabulary import train_byte_level_bpe, train_sentencepiece
 
@@ -151,3 +152,38 @@ def golden():
     if not folder.is_dir():
         pytest.skip("the published expectations are not beside the repository (../shared/data)")
     return lambda name: json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def google_albert(albert_references):
+    return albert_references.GoogleResearch
+
+
+@pytest.fixture(scope="session")
+def transformers_albert(albert_references):
+    pytest.importorskip("tokenizers")
+    return albert_references.Transformers
+
+
+@pytest.fixture(scope="session")
+def albert_material(nasty, make_random_texts, sources):
+    lines = [line for text in sources for line in text.split("\n")][:4000]
+    rng = random.Random(5)
+    numbers = [f"{rng.randrange(10 ** rng.randrange(1, 9)):,}, and {rng.randrange(3000)}," for _ in range(500)]
+    runs = [rng.choice("a0e9.'-c") * rng.randrange(200) + " x" for _ in range(300)] + ["8" * 10_000, "e" * 9_999]
+    return nasty + make_random_texts(4000, seed=0) + lines + numbers + runs
+
+
+@pytest.fixture(scope="session")
+def genuine_gpt1_files():
+    folder = DATA / "tokenizers" / "gpt1"
+    if not (folder / "encoder_bpe_40000.json").is_file():
+        pytest.skip("the released GPT-1 vocabulary is not beside the repository (../shared/data)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def genuine_gpt1_tables(genuine_gpt1_files):
+    return read_vocabulary_and_merges(
+        genuine_gpt1_files / "encoder_bpe_40000.json", genuine_gpt1_files / "vocab_40000.bpe"
+    )[:2]

@@ -1,16 +1,13 @@
-"""GPT1Tokenizer against `tokenizers`, which Transformers' OpenAIGPTTokenizer runs on, and OpenAI's own rules."""
+"""GPT1Tokenizer against `tokenizers`, which Transformers' OpenAIGPTTokenizer runs on."""
 
-import itertools
 import json
 import random
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_gpt_tf.text.bpe_files import read_vocabulary_and_merges
 from albert_gpt_tf.text.gpt1_tokenizer import GPT1Tokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -94,21 +91,8 @@ def reference(small_tables):
 
 
 @pytest.fixture(scope="module")
-def genuine_files():
-    folder = DATA / "tokenizers" / "gpt1"
-    if not (folder / "encoder_bpe_40000.json").is_file():
-        pytest.skip("the released GPT-1 vocabulary is not beside the repository (../shared/data)")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def genuine_tables(genuine_files):
-    return read_vocabulary_and_merges(genuine_files / "encoder_bpe_40000.json", genuine_files / "vocab_40000.bpe")[:2]
-
-
-@pytest.fixture(scope="module")
-def genuine(genuine_files):
-    return GPT1Tokenizer.from_preset(genuine_files, special_tokens=FINE_TUNING)
+def genuine(genuine_gpt1_files):
+    return GPT1Tokenizer.from_preset(genuine_gpt1_files, special_tokens=FINE_TUNING)
 
 
 # === Ids and offsets ===
@@ -143,19 +127,19 @@ def test_a_character_that_is_known_only_inside_a_word_is_unknown_at_its_end():
     Reference(*tables).assert_equal(tokenizer, ["ab aba a", "bb aab"])
 
 
-def test_genuine_vocabulary_equals_tokenizers(genuine, genuine_tables, nasty, make_random_texts):
-    reference = Reference(*genuine_tables, ["<unk>", *FINE_TUNING])
+def test_genuine_vocabulary_equals_tokenizers(genuine, genuine_gpt1_tables, nasty, make_random_texts):
+    reference = Reference(*genuine_gpt1_tables, ["<unk>", *FINE_TUNING])
     reference.assert_equal(genuine, nasty + make_random_texts(4000, seed=1))
     rng = random.Random(1)
     parts = [*FINE_TUNING, "<unk>", "_", "start", "_start", "<", "unk>", " ", "é", "_start_start_"]
     reference.assert_equal(genuine, ["".join(rng.choices(parts, k=rng.randrange(12))) for _ in range(2000)])
 
 
-def test_genuine_vocabulary_equals_tokenizers_on_the_corpora(genuine, genuine_tables):
+def test_genuine_vocabulary_equals_tokenizers_on_the_corpora(genuine, genuine_gpt1_tables):
     files = [path for path in sorted((DATA / "corpora").rglob("*")) if path.is_file()]
     lines = [line for path in files for line in path.read_text(encoding="utf-8").split("\n")[::5]]
     assert len(lines) > 10_000
-    Reference(*genuine_tables, ["<unk>", *FINE_TUNING]).assert_equal(genuine, lines)
+    Reference(*genuine_gpt1_tables, ["<unk>", *FINE_TUNING]).assert_equal(genuine, lines)
 
 
 def test_genuine_vocabulary_has_its_published_ids(genuine):
@@ -181,74 +165,6 @@ def test_genuine_vocabulary_gives_the_ids_that_transformers_expects(genuine):
     assert ids.numpy().tolist() == golden["integration_expected_token_ids"]
     assert [genuine.id_to_token(id) for id in ids.numpy()] == golden["integration_expected_tokens"]
     assert genuine.detokenize(ids).numpy().decode() == golden["integration_expected_decoded_text"]
-
-
-# === OpenAI's own pipeline ===
-
-
-def original_ids(text, vocabulary, ranks):
-    """OpenAI's `TextEncoder.encode` for text that ftfy leaves alone, with spaCy's rules for plain words and marks.
-
-    Restated from openai/finetune-transformer-lm `text_utils.py` and spaCy's punctuation rules for English.
-    """
-    for old, new in (("—", "-"), ("–", "-"), ("―", "-"), ("…", "..."), ("´", "'")):
-        text = text.replace(old, new)
-    text = re.sub(r"(-+|~+|!+|\"+|;+|\?+|\++|,+|\)+|\(+|\\+|/+|\*+|\[+|\]+|}+|{+|\|+|_+)", r" \1 ", text)
-    text = re.sub(r"\s*\n\s*", " \n ", text)
-    text = re.sub(r"[^\S\n]+", " ", text).strip()
-    ids = []
-    for chunk in text.split(" "):
-        # Marks at the end come off one by one, but for an ellipsis.
-        for word in re.findall(r"\n|\.\.\.|[.,!?;:\"()]|[^\s.,!?;:\"()]+", chunk):
-            word = word.lower()
-            symbols = [*word[:-1], word[-1] + "</w>"]
-            while len(symbols) > 1:
-                pairs = set(itertools.pairwise(symbols))
-                first, second = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
-                if (first, second) not in ranks:
-                    break
-                merged, index = [], 0
-                while index < len(symbols):
-                    both = symbols[index : index + 2] == [first, second]
-                    merged.append(first + second if both else symbols[index])
-                    index += 2 if both else 1
-                symbols = merged
-            ids += [vocabulary.get(symbol, 0) for symbol in symbols]
-    return ids
-
-
-@pytest.fixture(scope="module")
-def vocabulary_and_ranks(genuine_tables):
-    vocabulary, merges = genuine_tables
-    return vocabulary, {tuple(merge.split(" ")): rank for rank, merge in enumerate(merges)}
-
-
-def test_plain_english_has_the_ids_of_the_original_pipeline(genuine, vocabulary_and_ranks):
-    rng = random.Random(0)
-    words = [token.removesuffix("</w>") for token in vocabulary_and_ranks[0] if token.endswith("</w>")]
-    words = [word for word in words if re.fullmatch("[a-z]{2,}", word)] + ["1984", "42", "xyzzyqqj", "Paris", "NASA"]
-    marks = [",", ".", "!", "?", ";", ":", " (", ")", ' "', '"']
-    texts = [
-        " ".join(rng.choice(words) + rng.choice(["", "", "", *marks]) for _ in range(rng.randint(1, 20)))
-        for _ in range(2000)
-    ]
-    assert genuine.tokenize(texts).to_list() == [original_ids(text, *vocabulary_and_ranks) for text in texts]
-
-
-@pytest.mark.parametrize(
-    ("text", "original", "ours"),
-    [
-        ("a café", ["a</w>", "café</w>"], ["a</w>", "cafe</w>"]),
-        ("one\n\ntwo", ["one</w>", "\n</w>", "two</w>"], ["one</w>", "two</w>"]),
-        ("well...", ["well</w>", "...</w>"], ["well</w>", ".</w>", ".</w>", ".</w>"]),
-        ("yes — no", ["yes</w>", "-</w>", "no</w>"], ["yes</w>", "<unk>", "no</w>"]),
-    ],
-)
-def test_accents_line_breaks_ellipses_and_dashes_differ_from_the_original_pipeline(
-    genuine, vocabulary_and_ranks, text, original, ours
-):
-    assert [genuine.id_to_token(id) for id in original_ids(text, *vocabulary_and_ranks)] == original
-    assert [genuine.id_to_token(id) for id in genuine.tokenize(text).numpy()] == ours
 
 
 # === Special tokens ===

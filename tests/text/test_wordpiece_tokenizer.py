@@ -1,6 +1,5 @@
 """WordPieceTokenizer against `tokenizers`, on which Transformers' BertTokenizer runs, in every way it can be called."""
 
-import itertools
 import json
 import random
 import unicodedata
@@ -11,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from albert_gpt_tf.text.bert_classes import DROPPED, WORD, character_table
-from albert_gpt_tf.text.bert_split import BertSplitter
 from albert_gpt_tf.text.wordpiece_tokenizer import WordPieceTokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -64,22 +62,6 @@ class Reference:
         assert tokenizer.tokenize(texts).to_list() == ids
 
 
-def words_and_spans(splitter, texts):
-    words = splitter.split(tf.constant(texts))
-    strings = [word.decode() for word in words.encode_utf8(words.characters).numpy()]
-    starts, ends = words.source_spans(words.word_lengths())
-    spans = list(zip(starts.numpy().tolist(), ends.numpy().tolist(), strict=True))
-    splits = words.row_splits.numpy().tolist()
-    return [(strings[a:b], spans[a:b]) for a, b in itertools.pairwise(splits)]
-
-
-def reference_words(texts, lowercase):
-    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
-    pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    for text in texts:
-        yield [word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))]
-
-
 def texts_of_all_categories(count, seed):
     """Random strings in which every Unicode category is equally likely, without marks (see the test of those)."""
     rng = random.Random(seed)
@@ -129,31 +111,7 @@ def genuine(genuine_folder):
     return WordPieceTokenizer.from_preset(genuine_folder)
 
 
-# === Cleaning and splitting ===
-
-
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_every_code_point_is_cleaned_and_split_as_in_tokenizers(lowercase):
-    texts = [
-        " ".join(f"ab{chr(code)}cd" for code in CODE_POINTS[start : start + 512])
-        for start in range(0, len(CODE_POINTS), 512)
-    ]
-    ours = [words for words, _ in words_and_spans(BertSplitter(lowercase), texts)]
-    assert ours == list(reference_words(texts, lowercase))
-
-
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_random_strings_of_every_category_are_split_as_in_tokenizers(lowercase, nasty, make_random_texts):
-    texts = nasty + make_random_texts(2000, seed=4) + texts_of_all_categories(4000, seed=4)
-    ours = [words for words, _ in words_and_spans(BertSplitter(lowercase), texts)]
-    assert ours == list(reference_words(texts, lowercase))
-
-
-def test_neighbouring_marks_that_are_kept_stay_in_the_order_they_were_typed():
-    # The known difference: Unicode's canonical order swaps these two.
-    text = "a\u302e\u1bf2b"
-    assert words_and_spans(BertSplitter(True), [text])[0][0] == [text]
-    assert next(reference_words([text], True)) == ["a\u1bf2\u302eb"]
+# === Ids and offsets ===
 
 
 def test_released_vocabularies_have_none_of_the_marks_that_can_come_in_another_order(genuine):
@@ -163,9 +121,6 @@ def test_released_vocabularies_have_none_of_the_marks_that_can_come_in_another_o
     assert all(kinds[ord(mark)] == WORD for mark in marks)  # so that the order cannot move the border of a word
     canonical = {mark for mark in marks if unicodedata.normalize("NFD", mark) == mark}
     assert not canonical & set("".join(genuine.get_vocabulary()))
-
-
-# === Ids and offsets ===
 
 
 def test_trained_vocabulary_equals_tokenizers_in_ids_and_offsets(small, reference, sources, nasty, make_random_texts):
@@ -242,18 +197,6 @@ def test_special_pieces_in_the_text_are_tokens_or_plain_text_by_choice(small, pi
     plain = WordPieceTokenizer(pieces, parse_special_tokens=False)
     Reference(pieces, parse_special_tokens=False).assert_equal(plain, [text, "[MASK]"])
     assert plain.mask_id not in plain.tokenize(text).numpy()
-
-
-def test_of_special_tokens_that_overlap_the_leftmost_counts_and_then_the_longest():
-    rng = random.Random(0)
-    special = ["_a_", "_a_b", "_", "b_a_b", "aa"]
-    splitter = BertSplitter(True, special)
-    reference = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
-    reference.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    reference.add_special_tokens([tokenizers.AddedToken(token, normalized=False, special=True) for token in special])
-    texts = ["".join(rng.choices("_ab ", k=rng.randrange(25))) for _ in range(3000)]
-    for text, (_, spans) in zip(texts, words_and_spans(splitter, texts), strict=True):
-        assert spans == reference.encode(text).offsets
 
 
 # === Bad text ===
