@@ -1,6 +1,5 @@
 """WordPieceTokenizer against `tokenizers`, on which Transformers' BertTokenizer runs, in every way it can be called."""
 
-import json
 import random
 import unicodedata
 from pathlib import Path
@@ -332,59 +331,6 @@ def test_a_vocabulary_may_hold_white_space_and_an_empty_piece(pieces, nasty, tmp
     assert tokenizer.detokenize([len(pieces) - 1]).numpy() == b""
     tokenizer.save_to_preset(str(tmp_path))
     assert WordPieceTokenizer.from_preset(str(tmp_path)).get_vocabulary() == pieces
-
-
-def save_tokenizer_json(folder, pieces, change=lambda content: None):
-    content = json.loads(Reference(pieces).tokenizer.to_str())
-    change(content)
-    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-@pytest.mark.parametrize("in_config", [True, False, None])
-@pytest.mark.parametrize("in_json", [True, False, None])
-def test_hugging_face_directories_say_whether_to_lower_case(pieces, nasty, tmp_path, in_json, in_config):
-    if in_json is None:
-        (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
-    else:
-        save_tokenizer_json(tmp_path, pieces, lambda content: content["normalizer"].update(lowercase=in_json))
-    if in_config is not None:
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": in_config, "strip_accents": None}))
-    tokenizer = WordPieceTokenizer.from_preset(tmp_path)
-    expected = in_config if in_config is not None else in_json if in_json is not None else True
-    assert tokenizer.lowercase == expected
-    Reference(pieces, lowercase=expected).assert_equal(tokenizer, nasty)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c["normalizer"].update(strip_accents=False), "strip_accents=True"),
-        (lambda c: c["normalizer"].update(handle_chinese_chars=False), "handle_chinese_chars=True"),
-        (lambda c: c.update(normalizer={"type": "NFC"}), "normalizer='BertNormalizer'"),
-        (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer='BertPreTokenizer'"),
-        (lambda c: c["model"].update(max_input_chars_per_word=50), "max_input_chars_per_word=100"),
-        (lambda c: c["model"].update(unk_token="<unk>"), "unk_token="),
-        (lambda c: c["added_tokens"].append({"id": 1500, "content": "[NEW]"}), "no added tokens but"),
-        (lambda c: c["model"]["vocab"].update(new=5000), "each once"),
-    ],
-)
-def test_a_tokenizer_json_with_other_rules_is_refused_in_one_sentence(pieces, tmp_path, change, message):
-    save_tokenizer_json(tmp_path, pieces, change)
-    with pytest.raises(ValueError, match=message):
-        WordPieceTokenizer.from_preset(tmp_path)
-
-
-def test_a_tokenizer_config_with_other_rules_is_refused(pieces, tmp_path):
-    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true, "strip_accents": false}')
-    with pytest.raises(ValueError, match="strip_accents=True"):
-        WordPieceTokenizer.from_preset(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenize_chinese_chars": false}')
-    with pytest.raises(ValueError, match="tokenize_chinese_chars=True"):
-        WordPieceTokenizer.from_preset(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text("{")
-    with pytest.raises(ValueError, match="Expected JSON"):
-        WordPieceTokenizer.from_preset(tmp_path)
 
 
 # === Mistakes ===
