@@ -36,27 +36,35 @@ class SelfAttention(keras.layers.Layer):
         kernel_initializer: keras initializer of the query, key and value kernels.
         output_initializer: keras initializer of the output kernel. Defaults to `kernel_initializer`.
         dropout: float, dropout rate of the attention probabilities. Defaults to 0.
+        use_bias: bool, whether the four dense layers have a bias. Defaults to `True`.
+        scale: float, factor of the scores. Defaults to `head_dim ** -0.5`.
 
     Reference:
         Vaswani et al., 2017, arXiv:1706.03762, section 3.2.
     """
 
-    def __init__(self, num_heads, head_dim, kernel_initializer, output_initializer=None, dropout=0.0, **kwargs):
+    def __init__(self, num_heads, head_dim, kernel_initializer, output_initializer=None, dropout=0.0, use_bias=True,
+                 scale=None, **kwargs):  # fmt: skip
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.head_dim = head_dim
+        self.use_bias = use_bias
+        self.scale = head_dim**-0.5 if scale is None else scale
         self.kernel_initializer = kernel_initializer
         self.output_initializer = output_initializer or kernel_initializer
         self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         hidden_dim, width = input_shape[-1], self.num_heads * self.head_dim
-        self.query = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "query")
-        self.key = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "key")
-        self.value = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "value")
-        self.output_dense = _dense(width, hidden_dim, self.output_initializer, self.dtype_policy, "output")
+        self.query = self._dense(hidden_dim, width, self.kernel_initializer, "query")
+        self.key = self._dense(hidden_dim, width, self.kernel_initializer, "key")
+        self.value = self._dense(hidden_dim, width, self.kernel_initializer, "value")
+        self.output_dense = self._dense(width, hidden_dim, self.output_initializer, "output")
 
-    def call(self, x, attention_bias, remember: Callable | None = None, training=None):
+    def _dense(self, in_dim, out_dim, initializer, name):
+        return _dense(in_dim, out_dim, initializer, self.dtype_policy, name, self.use_bias)
+
+    def call(self, x, attention_bias, remember: Callable | None = None, return_probabilities=False, training=None):
         """Mixes the positions.
 
         Args:
@@ -64,24 +72,26 @@ class SelfAttention(keras.layers.Layer):
             attention_bias: float, broadcast over [batch, heads, query, key]; `MASKED` hides a key.
             remember: function (key, value) -> (key, value), each [batch, heads, length, head_dim]. A cache puts
                 itself here: it stores the new keys and values and gives back those that the query may see.
+            return_probabilities: bool, gives the attention probabilities too, before dropout. Defaults to `False`.
             training: bool, applies dropout.
 
         Returns:
-            float [batch, length, hidden_dim].
+            float [batch, length, hidden_dim]; on request also float32 [batch, heads, query, key].
         """
         # [batch, length, heads * head_dim] -> [batch, heads, length, head_dim]
         query, key, value = (self._split_heads(dense(x)) for dense in (self.query, self.key, self.value))
         if remember is not None:
             key, value = remember(key, value)
-        scores = tf.matmul(query * self.head_dim**-0.5, key, transpose_b=True)  # [batch, heads, query, key]
+        scores = tf.matmul(query * self.scale, key, transpose_b=True)  # [batch, heads, query, key]
         # The softmax runs in float32 under every precision policy. (Keras casts the bias, too, when it calls a layer.)
         probabilities = tf.nn.softmax(tf.cast(scores, "float32") + tf.cast(attention_bias, "float32"))
-        probabilities = self.probability_dropout(tf.cast(probabilities, self.compute_dtype), training=training)
-        mixed = tf.matmul(probabilities, value)  # [batch, heads, query, head_dim]
+        dropped = self.probability_dropout(tf.cast(probabilities, self.compute_dtype), training=training)
+        mixed = tf.matmul(dropped, value)  # [batch, heads, query, head_dim]
         # [batch, heads, length, head_dim] -> [batch, length, heads * head_dim]
         mixed = tf.transpose(mixed, [0, 2, 1, 3])
         shape = tf.shape(mixed)
-        return self.output_dense(tf.reshape(mixed, [shape[0], shape[1], self.num_heads * self.head_dim]))
+        mixed = self.output_dense(tf.reshape(mixed, [shape[0], shape[1], self.num_heads * self.head_dim]))
+        return (mixed, probabilities) if return_probabilities else mixed
 
     def _split_heads(self, x):
         shape = tf.shape(x)
@@ -121,13 +131,16 @@ class FeedForward(keras.layers.Layer):
         activation: str, see `get_activation`.
         kernel_initializer: keras initializer of the first kernel.
         output_initializer: keras initializer of the second kernel. Defaults to `kernel_initializer`.
+        use_bias: bool, whether the two dense layers have a bias. Defaults to `True`.
 
     Reference:
         Vaswani et al., 2017, arXiv:1706.03762, section 3.3.
     """
 
-    def __init__(self, intermediate_dim, activation, kernel_initializer, output_initializer=None, **kwargs):
+    def __init__(self, intermediate_dim, activation, kernel_initializer, output_initializer=None, use_bias=True,
+                 **kwargs):  # fmt: skip
         super().__init__(**kwargs)
+        self.use_bias = use_bias
         self.intermediate_dim = intermediate_dim
         self.activation = get_activation(activation)
         self.kernel_initializer = kernel_initializer
@@ -135,8 +148,11 @@ class FeedForward(keras.layers.Layer):
 
     def build(self, input_shape):
         hidden_dim, width = input_shape[-1], self.intermediate_dim
-        self.intermediate_dense = _dense(hidden_dim, width, self.kernel_initializer, self.dtype_policy, "intermediate")
-        self.output_dense = _dense(width, hidden_dim, self.output_initializer, self.dtype_policy, "output")
+        self.intermediate_dense = self._dense(hidden_dim, width, self.kernel_initializer, "intermediate")
+        self.output_dense = self._dense(width, hidden_dim, self.output_initializer, "output")
+
+    def _dense(self, in_dim, out_dim, initializer, name):
+        return _dense(in_dim, out_dim, initializer, self.dtype_policy, name, self.use_bias)
 
     def call(self, x):
         """float [batch, length, hidden_dim] -> the same shape."""
@@ -146,8 +162,10 @@ class FeedForward(keras.layers.Layer):
         return input_shape
 
 
-def _dense(in_dim, out_dim, initializer, dtype, name):
+def _dense(in_dim, out_dim, initializer, dtype, name, use_bias):
     """A built dense layer, its kernel `[in_dim, out_dim]` drawn with a seed of its own."""
-    layer = keras.layers.Dense(out_dim, kernel_initializer=initializer.clone(), dtype=dtype, name=name)
+    layer = keras.layers.Dense(
+        out_dim, use_bias=use_bias, kernel_initializer=initializer.clone(), dtype=dtype, name=name
+    )
     layer.build((None, None, in_dim))
     return layer
