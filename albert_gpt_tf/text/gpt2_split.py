@@ -61,9 +61,7 @@ class GPT2Splitter(tf.Module):
             self._code_point_classes = tf.constant(classes)
             self._contraction_lengths = tf.constant(_contraction_lengths())
             self._neighbours = None if neighbours is None else tf.constant(neighbours)
-            weights, offsets = _lead_bytes()
-            self._lead_weights = tf.constant(weights)
-            self._lead_offsets = tf.constant(offsets)
+            self._lead_payload, self._lead_mask, self._lead_shift, self._lead_offsets = map(tf.constant, _lead_bytes())
 
     def split(self, rows: tf.Tensor) -> tf.RaggedTensor:
         """Splits every row into its pieces.
@@ -94,8 +92,7 @@ class GPT2Splitter(tf.Module):
         classes = tf.tensor_scatter_nd_update(
             classes, row_ends[:, tf.newaxis], tf.fill(tf.shape(row_ends), tf.constant(ROW_END, tf.uint8))
         )
-        # Where a piece (or a row end) starts whatever stands before it.
-        borders = [row_ends, tf.minimum(row_ends + 1, tf.size(data) - 1)]
+        borders = [row_ends]  # where a piece (or a row end) starts whatever stands before it
         if self._finder is not None:
             special_starts, special_ends = self._finder.find(data)
             borders.append(special_starts)
@@ -135,23 +132,27 @@ class GPT2Splitter(tf.Module):
         # Most non-ASCII characters are letters: let all be, and write the others only.
         classes = tf.where(classes == WIDE, tf.constant(LETTER, tf.uint8), classes)
         lead = tf.cast(tf.where((data >= 0xC0) & (data < 0xF8))[:, 0], tf.int32)  # [K]
-        lead_byte = tf.cast(tf.gather(data, lead), tf.int32)
-        # Places of the four bytes a character may have; a shorter one repeats its last place. [K, 4]
-        places = lead[:, tf.newaxis] + tf.gather(self._lead_offsets, lead_byte)
-        places = tf.minimum(places, tf.size(data) - 1)
-        character = tf.cast(tf.gather(data, places), tf.int32)
-        is_continuation = tf.bitwise.bitwise_and(character, 0xC0) == 0x80
-        is_valid = tf.reduce_all(is_continuation[:, 1:], 1)
-        # A malformed character is its lead byte only, lest a row end or a character after it be overwritten.
-        places = tf.where(is_valid[:, tf.newaxis], places, places[:, :1])
-        payload = tf.concat([tf.ones_like(character[:, :1]), tf.bitwise.bitwise_and(character[:, 1:], 0x3F)], 1)
-        code_point = tf.reduce_sum(payload * tf.gather(self._lead_weights, lead_byte), 1)
+        padded = tf.pad(data, [[0, 3]])
+        lead_byte, *after = (tf.cast(tf.gather(padded, lead + i), tf.int32) for i in range(4))  # [K] each
+        # The three bytes after the lead byte as one number. Those that the character has not are masked or shifted out.
+        after = after[0] * 65536 + after[1] * 256 + after[2]
+        mask = tf.gather(self._lead_mask, lead_byte)
+        is_valid = tf.equal(tf.bitwise.bitwise_and(after, mask), tf.bitwise.bitwise_and(mask, 0x808080))
+        code_point = tf.gather(self._lead_payload, lead_byte)
+        for byte in range(3):  # six bits each, over the two that say "continuation"
+            bits = tf.bitwise.bitwise_and(after, 0x3F0000 >> 8 * byte)
+            code_point += tf.bitwise.right_shift(bits, 4 - 2 * byte)
+        code_point = tf.bitwise.right_shift(code_point, tf.gather(self._lead_shift, lead_byte))
         code_point = tf.where(is_valid, tf.minimum(code_point, FIRST_UNCLASSED), FIRST_UNCLASSED)
         character_class = tf.gather(self._code_point_classes, code_point)
 
         exceptions = tf.where(character_class != LETTER)[:, 0]
         character_class = tf.gather(character_class, exceptions)
-        places = tf.gather(places, exceptions)
+        # Places of the four bytes a character may have; a shorter one repeats its last place. A malformed one is its
+        # lead byte only, lest a row end or a character after it be overwritten. [exceptions, 4]
+        offsets = tf.gather(self._lead_offsets, tf.gather(lead_byte, exceptions))
+        offsets = tf.where(tf.gather(is_valid, exceptions)[:, tf.newaxis], offsets, 0)
+        places = tf.gather(lead, exceptions)[:, tf.newaxis] + offsets
         classes = tf.tensor_scatter_nd_update(
             classes, places[:, :, tf.newaxis], tf.tile(character_class[:, tf.newaxis], [1, 4])
         )
@@ -222,18 +223,21 @@ def _contraction_lengths() -> np.ndarray:
     return lengths.reshape(-1)
 
 
-def _lead_bytes() -> tuple[np.ndarray, np.ndarray]:
+def _lead_bytes() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """How to decode UTF-8 by its lead byte.
 
     Returns:
-        weights: int32 `[256, 4]`: code point = w0 + w1 * payload1 + w2 * payload2 + w3 * payload3.
+        payload: int32 `[256]`, the lead byte's bits of the code point of a character of four bytes.
+        mask: int32 `[256]`, the two bits of each of the next three bytes that must say "continuation".
+        shift: int32 `[256]`, how many bits of a code point of four bytes a shorter character has too many.
         offsets: int32 `[256, 4]`: where the four bytes are; the last one repeats in shorter characters.
     """
-    weights, offsets = np.zeros((256, 4), np.int32), np.zeros((256, 4), np.int32)
-    for lead in range(0xC0, 0xE0):  # 110xxxxx: 2 bytes
-        weights[lead], offsets[lead] = [(lead & 0x1F) << 6, 1, 0, 0], [0, 1, 1, 1]
-    for lead in range(0xE0, 0xF0):  # 1110xxxx: 3 bytes
-        weights[lead], offsets[lead] = [(lead & 0x0F) << 12, 1 << 6, 1, 0], [0, 1, 2, 2]
-    for lead in range(0xF0, 0xF8):  # 11110xxx: 4 bytes
-        weights[lead], offsets[lead] = [(lead & 0x07) << 18, 1 << 12, 1 << 6, 1], [0, 1, 2, 3]
-    return weights, offsets
+    payload, mask, shift = (np.zeros(256, np.int32) for _ in range(3))
+    offsets = np.zeros((256, 4), np.int32)
+    for first, last, length, bits in ((0xC0, 0xE0, 2, 0x1F), (0xE0, 0xF0, 3, 0x0F), (0xF0, 0xF8, 4, 0x07)):
+        for lead in range(first, last):  # 110xxxxx, 1110xxxx, 11110xxx
+            payload[lead] = (lead & bits) << 18
+            mask[lead] = 0xC0C0C0 >> 8 * (4 - length) << 8 * (4 - length)
+            shift[lead] = 6 * (4 - length)
+            offsets[lead] = np.minimum(range(4), length - 1)
+    return payload, mask, shift, offsets
