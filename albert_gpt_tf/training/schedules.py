@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-DECAYS = ("constant", "linear", "cosine")
+DECAYS = ("constant", "linear", "cosine", "polynomial")
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -19,8 +19,9 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         peak: float, the largest learning rate.
         total_steps: int, steps of the run, after which the floor is reached.
         warmup_steps: int. Defaults to 0.
-        decay: str, `"constant"`, `"linear"` or `"cosine"`. Defaults to `"linear"`.
+        decay: str, `"constant"`, `"linear"`, `"cosine"` or `"polynomial"`. Defaults to `"linear"`.
         floor: float, learning rate after the run. Defaults to 0.
+        power: float, of the polynomial decay; 1 is linear. Defaults to 2.
 
     Raises:
         ValueError: an unknown decay, or a warm-up that is longer than the run.
@@ -30,7 +31,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         0.5
     """
 
-    def __init__(self, peak, total_steps, warmup_steps=0, decay="linear", floor=0.0):
+    def __init__(self, peak, total_steps, warmup_steps=0, decay="linear", floor=0.0, power=2.0):
         if decay not in DECAYS:
             raise ValueError(f"decay must be one of {DECAYS}. Received: decay={decay!r}")
         if not 0 <= warmup_steps <= total_steps:
@@ -43,6 +44,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
         self.decay = decay
         self.floor = floor
+        self.power = power
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
@@ -54,6 +56,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "constant": tf.ones_like(done),
             "linear": 1 - done,
             "cosine": (1 + tf.cos(math.pi * done)) / 2,
+            "polynomial": (1 - done) ** self.power,
         }[self.decay]
         decayed = self.floor + (self.peak - self.floor) * remaining
         return tf.where(step < self.warmup_steps, warm, decayed)
@@ -65,4 +68,5 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "decay": self.decay,
             "floor": self.floor,
+            "power": self.power,
         }

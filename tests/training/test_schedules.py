@@ -19,6 +19,8 @@ def expected(step, decay, warmup=WARMUP, floor=FLOOR):
     share = min((number - warmup) / (TOTAL + 1 - warmup), 1)  # the floor belongs to the step after the run
     if decay == "linear":
         return PEAK + (floor - PEAK) * share
+    if decay == "polynomial":
+        return floor + (PEAK - floor) * (1 - share) ** 2
     return floor + (PEAK - floor) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -45,7 +47,7 @@ def test_no_jump_anywhere(decay):
     assert np.abs(np.diff(rates)).max() <= PEAK / 100 * 1.001  # a step of the warm-up is the steepest
 
 
-@pytest.mark.parametrize("decay", ["linear", "cosine"])
+@pytest.mark.parametrize("decay", ["linear", "cosine", "polynomial"])
 @pytest.mark.parametrize("step", [TOTAL, TOTAL + 1000])
 def test_the_floor_holds_after_the_run_and_every_step_of_it_moves(decay, step):
     schedule = WarmupSchedule(PEAK, TOTAL, WARMUP, decay, FLOOR)
