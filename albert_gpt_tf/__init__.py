@@ -19,10 +19,22 @@ _PUBLIC = {
     "WordPieceTokenizer": "albert_gpt_tf.text.wordpiece_tokenizer",
     "AlbertBackbone": "albert_gpt_tf.models.albert_backbone",
     "GPTBackbone": "albert_gpt_tf.models.gpt_backbone",
+    "AlbertPretrainer": "albert_gpt_tf.tasks.albert_pretrainer",
+    "AlbertPreprocessor": "albert_gpt_tf.tasks.preprocessing",
+    "AlbertMaskedLM": "albert_gpt_tf.tasks.albert_masked_lm",
+    "AlbertMaskedLMPreprocessor": "albert_gpt_tf.tasks.albert_masked_lm",
     "AlbertTextClassifier": "albert_gpt_tf.tasks.albert_text_classifier",
     "AlbertTextClassifierPreprocessor": "albert_gpt_tf.tasks.albert_text_classifier",
+    "AlbertTokenClassifier": "albert_gpt_tf.tasks.albert_token_classifier",
+    "AlbertQuestionAnswerer": "albert_gpt_tf.tasks.albert_question_answerer",
+    "AlbertQuestionAnswererPreprocessor": "albert_gpt_tf.tasks.albert_question_answerer",
+    "AlbertMultipleChoice": "albert_gpt_tf.tasks.albert_multiple_choice",
+    "AlbertMultipleChoicePreprocessor": "albert_gpt_tf.tasks.albert_multiple_choice",
+    "AlbertTextEmbedder": "albert_gpt_tf.tasks.albert_text_embedder",
     "GPTCausalLM": "albert_gpt_tf.tasks.gpt_causal_lm",
     "GPTCausalLMPreprocessor": "albert_gpt_tf.tasks.gpt_causal_lm",
+    "GPTTextClassifier": "albert_gpt_tf.tasks.gpt_text_classifier",
+    "GPTTextClassifierPreprocessor": "albert_gpt_tf.tasks.gpt_text_classifier",
     "load_task": "albert_gpt_tf.tasks.load",
     "exporters": "albert_gpt_tf.exporters",
 }
@@ -31,9 +43,17 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr_
     from albert_gpt_tf import exporters
     from albert_gpt_tf.models.albert_backbone import AlbertBackbone
     from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+    from albert_gpt_tf.tasks.albert_masked_lm import AlbertMaskedLM, AlbertMaskedLMPreprocessor
+    from albert_gpt_tf.tasks.albert_multiple_choice import AlbertMultipleChoice, AlbertMultipleChoicePreprocessor
+    from albert_gpt_tf.tasks.albert_pretrainer import AlbertPretrainer
+    from albert_gpt_tf.tasks.albert_question_answerer import AlbertQuestionAnswerer, AlbertQuestionAnswererPreprocessor
     from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier, AlbertTextClassifierPreprocessor
+    from albert_gpt_tf.tasks.albert_text_embedder import AlbertTextEmbedder
+    from albert_gpt_tf.tasks.albert_token_classifier import AlbertTokenClassifier
     from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM, GPTCausalLMPreprocessor
+    from albert_gpt_tf.tasks.gpt_text_classifier import GPTTextClassifier, GPTTextClassifierPreprocessor
     from albert_gpt_tf.tasks.load import load_task
+    from albert_gpt_tf.tasks.preprocessing import AlbertPreprocessor
     from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
     from albert_gpt_tf.text.gpt1_tokenizer import GPT1Tokenizer
     from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
@@ -41,14 +61,26 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr_
 
 __all__ = [
     "AlbertBackbone",
+    "AlbertMaskedLM",
+    "AlbertMaskedLMPreprocessor",
+    "AlbertMultipleChoice",
+    "AlbertMultipleChoicePreprocessor",
+    "AlbertPreprocessor",
+    "AlbertPretrainer",
+    "AlbertQuestionAnswerer",
+    "AlbertQuestionAnswererPreprocessor",
     "AlbertTextClassifier",
     "AlbertTextClassifierPreprocessor",
+    "AlbertTextEmbedder",
+    "AlbertTokenClassifier",
     "AlbertTokenizer",
     "GPT1Tokenizer",
     "GPT2Tokenizer",
     "GPTBackbone",
     "GPTCausalLM",
     "GPTCausalLMPreprocessor",
+    "GPTTextClassifier",
+    "GPTTextClassifierPreprocessor",
     "WordPieceTokenizer",
     "exporters",
     "load_task",

@@ -53,3 +53,9 @@ def leading_one(rule: TensorRule) -> TensorRule:
         to_theirs=lambda xs: rule.to_theirs(xs)[None],
         shape=(1, *rule.shape),
     )
+
+
+def reshaped(name: str, variable, shape: tuple[int, ...]) -> TensorRule:
+    """The tensor holds the same numbers in the same order in another shape, as one with an axis for the heads."""
+    ours, theirs = tuple(variable.shape), tuple(shape)
+    return TensorRule(name, (variable,), lambda x: (x.reshape(ours),), lambda xs: xs[0].reshape(theirs), theirs)

@@ -18,7 +18,8 @@ COMMANDS = {
     "generate": "continue prompts",
     "export": "write a model as a SavedModel or a .tflite file",
     "serve": "start a local server for exports (for development)",
-    "info": "what a model directory holds",
+    "convert": "write a model of another library as a preset, or the other way round",
+    "info": "parameters, memory and work of a size or a model",
 }
 
 USAGE = """usage: albert-gpt-tf COMMAND [flags]
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         command.main(arguments)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except (ValueError, OSError) as error:  # a user's mistake, told in one sentence
+    except (ValueError, OSError, ImportError) as error:  # a user's mistake, told in one sentence
         if shows_tracebacks:
             raise
         fail(str(error), 1)

@@ -65,7 +65,8 @@ def generate(backbone, compute_logits, token_ids, lengths, max_new_tokens, sampl
     uniform = uniform_draws(sampling.seed, backbone.max_sequence_length)
 
     # === One token a step ===
-    def step(index, last_hidden, seen, ended, counts, log_probability, written, buffers):
+    def choose_next(index, last_hidden, seen, ended, counts, log_probability):
+        """The token of step `index`, from the hidden state [batch, hidden_dim] of the one before it."""
         logits = tf.cast(compute_logits(last_hidden), tf.float32)  # [batch, vocabulary]
         penalized = penalize_repetition(logits, seen > 0, sampling.repetition_penalty)
         chosen = choose(penalized, uniform[:, index], sampling)
@@ -73,34 +74,34 @@ def generate(backbone, compute_logits, token_ids, lengths, max_new_tokens, sampl
         log_probability += tf.where(ended, 0.0, chosen_log_probability)
         is_token = ~ended if end_id is None else ~ended & (chosen != end_id)
         chosen = tf.where(is_token, chosen, filler)
-        written = tf.tensor_scatter_nd_update(written, [[index]], chosen[None])
         seen = tf.maximum(seen, tf.one_hot(chosen, vocabulary_size, dtype=tf.int32))
         counts += tf.cast(is_token, tf.int32)
         ended = ~is_token | (counts >= max_new_tokens)
+        return chosen, seen, ended, counts, log_probability
 
-        # The chosen token follows the row's prompt and what was generated before it. Rows that have ended run along,
-        # in a slot that is theirs and that no one reads.
-        position = lengths + index  # [batch]
+    def step(index, chosen, seen, ended, counts, log_probability, written, buffers):
+        # The token chosen last follows the row's prompt and what was generated before it. Rows that have ended run
+        # along, in a slot that is theirs and that no one reads.
+        position = lengths + index - 1  # [batch]
         visible = tf.range(capacity)[None] <= position[:, None]
         bias = tf.where(visible, 0.0, MASKED)[:, None, None, :]  # [batch, 1, 1, capacity]
         caches = [StepCache(pair, position, capacity) for pair in buffers]
         place = tf.minimum(position, backbone.max_sequence_length - 1)
         hidden = backbone.call_with_caches(chosen[:, None], place[:, None], bias, caches)
-        buffers = [cache.buffers for cache in caches]
-        return index + 1, hidden[:, 0], seen, ended, counts, log_probability, written, buffers
+        chosen, *state = choose_next(index, hidden[:, 0], seen, ended, counts, log_probability)
+        written = tf.tensor_scatter_nd_update(written, [[index]], chosen[None])
+        return index + 1, chosen, *state, written, [cache.buffers for cache in caches]
 
-    start = (
-        0,
-        last_hidden,
-        seen,
-        max_new_tokens <= 0,
-        tf.zeros([batch], tf.int32),
-        tf.zeros([batch]),
-        # A tensor and not a TensorArray, which cannot give back zero tokens or zero rows.
-        tf.fill([steps, batch], filler),
-        buffers,
+    # The first choice needs no step, and so the last one is followed by none.
+    chosen, *state = choose_next(
+        0, last_hidden, seen, max_new_tokens <= 0, tf.zeros([batch], tf.int32), tf.zeros([batch])
     )
+    # A tensor and not a TensorArray, which cannot give back zero rows.
+    written = tf.concat([chosen[None], tf.fill([tf.maximum(steps - 1, 0), batch], filler)], 0)  # [steps, batch]
     index, _, _, _, counts, log_probability, written, _ = tf.while_loop(
-        lambda index, hidden, seen, ended, *_: (index < steps) & ~tf.reduce_all(ended), step, start
+        lambda index, chosen, seen, ended, *_: (index < steps) & ~tf.reduce_all(ended),
+        step,
+        (1, chosen, *state, written, buffers),
     )
-    return Continuation(tf.transpose(written[:index]), counts, log_probability)  # [steps, batch] -> [batch, longest]
+    written = written[: tf.minimum(index, steps)]  # without steps the first choice was for nothing
+    return Continuation(tf.transpose(written), counts, log_probability)  # [steps, batch] -> [batch, longest]

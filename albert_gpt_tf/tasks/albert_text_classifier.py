@@ -1,5 +1,6 @@
-"""Text classification with ALBERT: one text or a pair of texts in, one of several labels out."""
+"""Text classification with ALBERT: one text or a pair of texts in, one of several labels or a number out."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -7,9 +8,9 @@ import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
+from albert_gpt_tf.tasks.preprocessing import check_labels, choose_preprocessor, label_ids, named_texts, pack_texts
 from albert_gpt_tf.tasks.task import Task
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
-from albert_gpt_tf.text.packing import pack_segments
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -49,42 +50,16 @@ class AlbertTextClassifierPreprocessor(keras_nlp.models.Preprocessor):
 
         Args:
             x: strings [batch] or a scalar; for pairs a tuple (text, text_pair) or a dict with these keys.
-            y: int [batch], or strings [batch] when `labels` are known. Defaults to `None`.
+            y: int [batch], or strings [batch] when `labels` are known; float [batch] for regression. Defaults to
+                `None`.
             sample_weight: float [batch]. Defaults to `None`.
 
         Returns:
             A dict of `token_ids`, `segment_ids` (int32) and `padding_mask` (bool), each [batch, sequence_length];
             with `y`, a tuple (dict, y) or (dict, y, sample_weight).
         """
-        if isinstance(x, dict):
-            x = (x["text"], x["text_pair"]) if "text_pair" in x else x["text"]
-        texts = x if isinstance(x, tuple) else (x,)
-        texts = [tf.convert_to_tensor(text) for text in texts]
-        is_scalar = texts[0].shape.rank == 0
-        segments = [self.tokenizer.tokenize(text[None] if is_scalar else text) for text in texts]
-        token_ids, segment_ids, padding_mask = pack_segments(
-            segments,
-            self.sequence_length,
-            start_id=self.tokenizer.cls_id,
-            end_id=self.tokenizer.sep_id,
-            pad_id=self.tokenizer.pad_id,
-        )
-        packed = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-        if is_scalar:
-            packed = {name: value[0] for name, value in packed.items()}
-        return keras.utils.pack_x_y_sample_weight(packed, self.label_ids(y), sample_weight)
-
-    def label_ids(self, y):
-        """Label names [batch] -> int32 indices [batch]; anything that is not a string passes."""
-        if y is None or (y := tf.convert_to_tensor(y)).dtype != tf.string:
-            return y
-        if self.labels is None:
-            raise ValueError("String targets need to be known: give the task labels=[...]. Received: labels=None")
-        is_label = tf.equal(y[..., None], self.labels)  # [batch, classes]
-        known = tf.reduce_all(tf.reduce_any(is_label, -1))
-        message = f"A target is not one of the labels {self.labels}"
-        with tf.control_dependencies([tf.debugging.assert_equal(known, True, message)]):
-            return tf.argmax(is_label, -1, output_type=tf.int32)
+        packed = pack_texts(self.tokenizer, named_texts(x, "text", "text_pair"), self.sequence_length)
+        return keras.utils.pack_x_y_sample_weight(packed, label_ids(y, self.labels), sample_weight)
 
     def get_config(self):
         return {**super().get_config(), "sequence_length": self.sequence_length, "labels": self.labels}
@@ -94,23 +69,29 @@ class AlbertTextClassifierPreprocessor(keras_nlp.models.Preprocessor):
 class AlbertTextClassifier(Task):
     """ALBERT with a dense layer on the pooled first position.
 
-    Called on a dict of ids it returns logits; `predict` returns probabilities.
+    Called on a dict of ids it returns logits [batch, classes]; `predict` returns probabilities. With `regression` it
+    returns one number a text: [batch, 1] when called, [batch] from `predict`; the loss is the mean squared error, and
+    the metric is `mean_absolute_error`.
 
     Args:
         backbone: an `AlbertBackbone`.
-        labels: list of str, the names of the classes in the order of the logits.
+        labels: list of str, the names of the classes in the order of the logits. `None` for regression.
         preprocessor: an `AlbertTextClassifierPreprocessor`, another callable with its contract, or `None`, for ids.
         tokenizer: an `AlbertTokenizer`, from which the default preprocessor is made. Defaults to `None`.
         dropout: float, dropout rate of the pooled output. Defaults to 0.1, as in the released fine-tuning.
+        regression: bool, whether a number is predicted and not a label. Defaults to `False`.
 
     Raises:
-        ValueError: fewer than two labels, or a label twice; or both a preprocessor and a tokenizer.
+        ValueError: fewer than two labels, or a label twice; labels and regression, or neither; both a preprocessor and
+            a tokenizer.
 
     Example:
         >>> classifier = AlbertTextClassifier(backbone, labels=["ham", "spam"], tokenizer=tokenizer)
         >>> classifier.fit(["win a prize", "see you at six"], ["spam", "ham"], verbose=0)
         >>> classifier.predict(["win"], verbose=0).shape
         (1, 2)
+        >>> regressor = AlbertTextClassifier(backbone, regression=True, tokenizer=tokenizer)
+        >>> regressor.fit(["win a prize", "see you at six"], [0.9, 0.1], verbose=0)
 
     Reference:
         arXiv:1909.11942, appendix A.4; google-research/albert `classifier_utils.py`.
@@ -119,43 +100,74 @@ class AlbertTextClassifier(Task):
     backbone_cls = AlbertBackbone
     preprocessor_cls = AlbertTextClassifierPreprocessor
 
-    def __init__(self, backbone, labels, preprocessor=None, tokenizer=None, dropout=0.1, **kwargs):
-        labels = [str(label) for label in labels]
-        if len(labels) < 2 or len(set(labels)) < len(labels):
-            raise ValueError(f"labels must be two or more different names. Received: labels={labels}")
-        if preprocessor is not None and tokenizer is not None:
-            raise ValueError("Give preprocessor=... or tokenizer=..., not both: a preprocessor holds its tokenizer.")
-        if tokenizer is not None:
-            length = min(128, backbone.max_sequence_length)
-            preprocessor = AlbertTextClassifierPreprocessor(tokenizer, sequence_length=length, labels=labels)
+    def __init__(
+        self, backbone, labels=None, preprocessor=None, tokenizer=None, dropout=0.1, regression=False, **kwargs
+    ):
+        if regression == (labels is not None):
+            raise ValueError(
+                "Expected labels=[...] to classify, or regression=True to predict a number. Received: "
+                f"labels={labels}, regression={regression}. Give one of the two."
+            )
+        labels = None if regression else check_labels(labels)
 
         # === Layers ===
         self.backbone = backbone
-        self.preprocessor = preprocessor
+        make = functools.partial(AlbertTextClassifierPreprocessor, labels=labels)
+        self.preprocessor = choose_preprocessor(backbone, preprocessor, tokenizer, make)
         self.output_dropout = keras.layers.Dropout(dropout, dtype=backbone.dtype_policy, name="output_dropout")
         self.output_dense = keras.layers.Dense(
-            len(labels),
+            1 if regression else len(labels),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=backbone.initializer_range),
             dtype=backbone.dtype_policy,
             name="logits",
         )
 
-        # === Functional Model ===
-        pooled = backbone(backbone.input)["pooled_output"]  # [batch, hidden_dim]
-        logits = self.output_dense(self.output_dropout(pooled))  # [batch, classes]
-        super().__init__(inputs=backbone.input, outputs=logits, **kwargs)
-
         # === Config ===
         self.labels = labels
         self.dropout = dropout
+        self.regression = regression
+
+        # === Functional Model ===
+        pooled = backbone(backbone.input)["pooled_output"]  # [batch, hidden_dim]
+        logits = self.output_dense(self.output_dropout(pooled))  # [batch, classes]; [batch, 1] for regression
+        super().__init__(inputs=backbone.input, outputs=logits, **kwargs)
+
+    # === Training ===
+
+    @property
+    def metric_name(self):
+        """`"accuracy"` of labels, `"mean_absolute_error"` of numbers."""
+        return "mean_absolute_error" if self.regression else "accuracy"
+
+    def elementwise_loss(self, name, targets, logits):
+        """Cross entropy of labels int [batch], squared error of numbers [batch] -> float32 [batch]."""
+        if not self.regression:
+            return super().elementwise_loss(name, targets, logits)
+        return tf.square(tf.cast(logits[..., 0], "float32") - tf.cast(targets, "float32"))
+
+    def elementwise_metric(self, name, targets, logits):
+        """Whether a label is right, or the absolute error of a number -> float32 [batch]."""
+        if not self.regression:
+            return super().elementwise_metric(name, targets, logits)
+        return tf.abs(tf.cast(logits[..., 0], "float32") - tf.cast(targets, "float32"))
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """Turns a batch of text into ids and label names into indices; ids and indices pass."""
+        return super().preprocess_samples(x, label_ids(y, self.labels), sample_weight)
+
+    # === Answers ===
 
     def predict_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.probabilities(x)
+        return self.values(x) if self.regression else self.probabilities(x)
 
     def probabilities(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch, classes]."""
         return tf.nn.softmax(tf.cast(self(ids, training=False), "float32"))
+
+    def values(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
+        """A dict of ids [batch, length] -> float32 [batch], the numbers of a regression."""
+        return tf.cast(self(ids, training=False)[..., 0], "float32")
 
     def answer(self, text: tf.Tensor, text_pair: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """Classifies text, as graph operations: what `predict`, the exports and their tests share.
@@ -165,9 +177,12 @@ class AlbertTextClassifier(Task):
             text_pair: strings [batch]. Defaults to `None`.
 
         Returns:
-            `label` string [batch], `score` float32 [batch], `scores` float32 [batch, classes].
+            `label` string [batch], `score` float32 [batch], `scores` float32 [batch, classes]; for regression `value`
+            float32 [batch] alone.
         """
         ids = self.preprocessor(text if text_pair is None else (text, text_pair))
+        if self.regression:
+            return {"value": self.values(ids)}
         scores = self.probabilities(ids)
         label = tf.gather(tf.constant(self.labels), tf.argmax(scores, -1, output_type=tf.int32))
         return {"label": label, "score": tf.reduce_max(scores, -1), "scores": scores}
@@ -181,9 +196,14 @@ class AlbertTextClassifier(Task):
 
         Returns:
             A list of labels.
+
+        Raises:
+            ValueError: the task is a regression.
         """
+        if self.regression:
+            raise ValueError("Expected a classifier with labels. Received: regression=True. Use predict for numbers.")
         best = self.predict(list(texts), batch_size=batch_size, verbose=0).argmax(-1)
         return [self.labels[index] for index in best]
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}
+        return {**super().get_config(), "labels": self.labels, "dropout": self.dropout, "regression": self.regression}

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from numbers import Integral
 
 import keras
-import keras_nlp
 import tensorflow as tf
 
-from albert_gpt_tf.generation.generate import generate
+from albert_gpt_tf.generation.generate import Continuation, generate
 from albert_gpt_tf.generation.sampling import Sampling
 from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+from albert_gpt_tf.tasks.gpt_causal_lm_preprocessor import GPTCausalLMPreprocessor
 from albert_gpt_tf.tasks.task import Task
-from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
-from albert_gpt_tf.text.packing import pack_causal
 
 # Inputs of `GPTCausalLM.answer`, one value a row: TF Serving merges the rows of several requests into one batch.
 GENERATE_INPUTS = {
@@ -27,84 +25,36 @@ GENERATE_INPUTS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="albert_gpt_tf")
-class GPTCausalLMPreprocessor(keras_nlp.models.Preprocessor):
-    """Texts to inputs and targets of next-token prediction.
+class LogitBias(keras.layers.Layer):
+    """Adds a trained number to the logit of each token: float [..., vocabulary] -> the same shape.
 
-    A text becomes `<|endoftext|> text <|endoftext|>`, cut to `sequence_length + 1` tokens: the model learns to begin
-    a text, to go on and to end it. Inputs are all tokens but the last, targets all but the first, padding has weight 0.
-
-    Args:
-        tokenizer: a `GPT2Tokenizer`.
-        sequence_length: int, length of the packed row; longer texts are cut. Defaults to 1024.
-        add_start_token: bool, whether a text begins with an end-of-text token, in training, in `generate` and in
-            `score` alike. Defaults to `True`; `False` is what Transformers does.
-
-    Example:
-        >>> ids, targets, weights = GPTCausalLMPreprocessor(tokenizer, sequence_length=8)(["a fox"])
-        >>> targets.shape
-        TensorShape([1, 8])
+    `kernel` is None, because the token embedding is the kernel that made the logits.
     """
 
-    backbone_cls = GPTBackbone
-    tokenizer_cls = GPT2Tokenizer
+    kernel = None
 
-    def __init__(self, tokenizer, sequence_length=1024, add_start_token=True, **kwargs):
-        super().__init__(**kwargs)
-        self.tokenizer = tokenizer
-        self.sequence_length = sequence_length
-        self.add_start_token = add_start_token
+    def build(self, logits_shape):
+        self.bias = self.add_weight(name="bias", shape=logits_shape[-1:], initializer="zeros")
 
-    def build(self, input_shape=None):
-        """Nothing to build: the tokenizer has its vocabulary."""
-
-    def call(self, x, y=None, sample_weight=None):
-        """Packs text.
-
-        Args:
-            x: strings [batch] or a scalar.
-            y: must be `None`: the targets are the text's own tokens.
-            sample_weight: float [batch], multiplies the weights of a text's tokens. Defaults to `None`.
-
-        Returns:
-            ({`token_ids` int32, `padding_mask` bool}, targets int32, weights float32), each [batch, sequence_length].
-        """
-        if y is not None:
-            raise ValueError("Language modelling takes text alone: its targets are the text's own tokens. Received: y")
-        text = tf.convert_to_tensor(x)
-        is_scalar = text.shape.rank == 0
-        ids = self.tokenize_text(text[None] if is_scalar else text)
-        end_id = self.tokenizer.end_of_text_id
-        ids, mask = pack_causal(ids, self.sequence_length + 1, end_id, self.tokenizer.pad_id, add_end=True)
-        inputs = {"token_ids": ids[:, :-1], "padding_mask": mask[:, :-1]}
-        weights = tf.cast(mask[:, 1:], tf.float32)  # a target counts if it is a real token
-        if sample_weight is not None:
-            weights *= tf.cast(sample_weight, tf.float32)[..., None]
-        packed = (inputs, ids[:, 1:], weights)
-        return tf.nest.map_structure(lambda t: t[0], packed) if is_scalar else packed
-
-    def tokenize_text(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Strings [batch] -> int32 [batch, (length)], with the start token if texts have one."""
-        ids = self.tokenizer.tokenize(text)
-        if not self.add_start_token:
-            return ids
-        return tf.concat([tf.fill([ids.nrows(), 1], self.tokenizer.end_of_text_id), ids], 1)
-
-    def get_config(self):
-        own = {"sequence_length": self.sequence_length, "add_start_token": self.add_start_token}
-        return {**super().get_config(), **own}
+    def call(self, logits):
+        return logits + self.bias
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
 class GPTCausalLM(Task):
-    """GPT with its token embedding as output layer.
+    """GPT with an output layer, in general its token embedding.
 
     Called on a dict of ids it returns logits `[batch, length, vocabulary]`.
 
     Args:
         backbone: a `GPTBackbone`.
         preprocessor: a `GPTCausalLMPreprocessor`, another callable with its contract, or `None`, for ids.
-        tokenizer: a `GPT2Tokenizer`, from which the default preprocessor is made. Defaults to `None`.
+        tokenizer: a `GPT2Tokenizer`, `GPT1Tokenizer` or `WordPieceTokenizer`, from which the default preprocessor is
+            made. Defaults to `None`.
+        tie_word_embeddings: bool, whether the token embedding is the output layer's kernel; if not, `lm_head.kernel`
+            [hidden_dim, vocabulary] is. Defaults to `True`.
+        head_bias: bool, whether `lm_head.bias` [vocabulary] is added to the logits. Defaults to `False`. With neither
+            `lm_head` is None.
 
     Raises:
         ValueError: both a preprocessor and a tokenizer.
@@ -122,7 +72,9 @@ class GPTCausalLM(Task):
     backbone_cls = GPTBackbone
     preprocessor_cls = GPTCausalLMPreprocessor
 
-    def __init__(self, backbone, preprocessor=None, tokenizer=None, **kwargs):
+    def __init__(
+        self, backbone, preprocessor=None, tokenizer=None, tie_word_embeddings=True, head_bias=False, **kwargs
+    ):
         if preprocessor is not None and tokenizer is not None:
             raise ValueError("Give preprocessor=... or tokenizer=..., not both: a preprocessor holds its tokenizer.")
         if tokenizer is not None:
@@ -131,11 +83,33 @@ class GPTCausalLM(Task):
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor
+        self.tie_word_embeddings = tie_word_embeddings
+        self.head_bias = head_bias
+        self.lm_head = None
+        if not tie_word_embeddings:
+            self.lm_head = keras.layers.Dense(
+                backbone.vocabulary_size,
+                use_bias=head_bias,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=backbone.initializer_range),
+                dtype=backbone.dtype_policy,
+                name="lm_head",
+            )
+        elif head_bias:
+            self.lm_head = LogitBias(dtype=backbone.dtype_policy, name="lm_head")
 
         # === Functional Model ===
         hidden = backbone(backbone.input)  # [batch, length, hidden_dim]
-        logits = backbone.token_embedding(hidden, reverse=True)  # [batch, length, vocabulary]
-        super().__init__(inputs=backbone.input, outputs=logits, **kwargs)
+        super().__init__(inputs=backbone.input, outputs=self.compute_logits(hidden), **kwargs)
+
+    def compute_logits(self, hidden):
+        """The output layer: float [..., hidden_dim] -> float [..., vocabulary]."""
+        if self.tie_word_embeddings:
+            hidden = self.backbone.token_embedding(hidden, reverse=True)
+        return hidden if self.lm_head is None else self.lm_head(hidden)
+
+    def get_config(self):
+        own = {"tie_word_embeddings": self.tie_word_embeddings, "head_bias": self.head_bias}
+        return {**super().get_config(), **own}
 
     # === Generation ===
 
@@ -194,7 +168,7 @@ class GPTCausalLM(Task):
                 tf.constant([i for row in prompts for i in row], tf.int32),
                 tf.cumsum([0] + [len(row) for row in prompts]),
             )
-            continuation = self.continue_ids(ids, end_id=None, **parameters)  # no tokenizer, no end-of-text
+            continuation = self.continue_ids(ids, start_id=0, end_id=None, **parameters)  # no tokenizer, no end
             counts = continuation.token_count.numpy()
             outputs = [row[:n].tolist() for row, n in zip(continuation.token_ids.numpy(), counts, strict=True)]
         else:
@@ -216,31 +190,39 @@ class GPTCausalLM(Task):
             `text` string [batch], valid UTF-8, without the prompt; `text_bytes`, the same as raw bytes;
             `token_count` int32 [batch]; `log_probability` float32 [batch], see `Continuation`.
         """
-        tokenizer = self.preprocessor.tokenizer
+        preprocessor, tokenizer = self.preprocessor, self.preprocessor.tokenizer
         continuation = self.continue_ids(
-            self.preprocessor.tokenize_text(prompt),
+            preprocessor.tokenize_text(prompt),
             max_new_tokens,
             temperature,
             top_k,
             top_p,
             repetition_penalty,
             seed,
-            end_id=tokenizer.end_of_text_id,
+            start_id=preprocessor.pad_id if preprocessor.start_id is None else preprocessor.start_id,
+            end_id=preprocessor.end_id,
         )
         ids = tf.RaggedTensor.from_tensor(continuation.token_ids, lengths=continuation.token_count)
+        text = tokenizer.detokenize(ids)
         return {
-            "text": tokenizer.detokenize(ids),
-            "text_bytes": tokenizer.detokenize_bytes(ids),
+            "text": text,
+            # A vocabulary of characters has no other bytes than those of its texts.
+            "text_bytes": tokenizer.detokenize_bytes(ids) if hasattr(tokenizer, "detokenize_bytes") else text,
             "token_count": continuation.token_count,
             "log_probability": continuation.log_probability,
         }
 
-    def continue_ids(self, ids, max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed, end_id):
-        """Continues ragged int32 ids [batch, (length)]; arguments as in `answer`; returns a `Continuation`."""
+    def continue_ids(
+        self, ids, max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed, start_id, end_id
+    ) -> Continuation:
+        """Continues ragged int32 ids [batch, (length)]; arguments as in `answer`.
+
+        `start_id` stands in for a row without tokens; `end_id`, or None, ends a row.
+        """
         context = self.backbone.max_sequence_length
         max_new_tokens = tf.clip_by_value(max_new_tokens, 0, context - 1)
-        # A row without a token begins as a text does, after the end of another: one that has tokens drops this again.
-        start = tf.fill([ids.nrows(), 1], 0 if end_id is None else end_id)
+        # A row without a token begins as a text does: one that has tokens drops this again.
+        start = tf.fill([ids.nrows(), 1], start_id)
         lengths = tf.cast(ids.row_lengths(), tf.int32)
         ids = tf.concat([start, ids], 1)
         ends = tf.cast(ids.row_splits[1:], tf.int32)
@@ -249,7 +231,7 @@ class GPTCausalLM(Task):
         ids = tf.gather(ids.values, tf.ragged.range(ends - kept, ends))
         return generate(
             self.backbone,
-            lambda hidden: self.backbone.token_embedding(hidden, reverse=True),
+            self.compute_logits,
             ids.to_tensor(),
             kept,
             max_new_tokens,
@@ -289,13 +271,12 @@ class GPTCausalLM(Task):
             `log_likelihood` float32 [batch], natural logarithm, summed over tokens; `token_count` int32 [batch];
             `perplexity` float32 [batch], exp(-log_likelihood / token_count), 1 for an empty text.
         """
-        tokenizer = self.preprocessor.tokenizer
         ids = self.preprocessor.tokenize_text(text)
         longest = tf.minimum(
             tf.reduce_max(tf.concat([ids.row_lengths(), [2]], 0)), self.backbone.max_sequence_length + 1
         )
         mask = tf.sequence_mask(ids.row_lengths(), longest)
-        ids = ids.to_tensor(tokenizer.pad_id, shape=[None, None])[:, :longest]
+        ids = ids.to_tensor(self.preprocessor.pad_id, shape=[None, None])[:, :longest]
         ids = tf.pad(ids, [[0, 0], [0, tf.cast(longest, tf.int32) - tf.shape(ids)[1]]])
         logits = self({"token_ids": ids[:, :-1], "padding_mask": mask[:, :-1]}, training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ids[:, 1:], tf.cast(logits, tf.float32))

@@ -1,13 +1,34 @@
-"""Finds out which task a preset directory holds."""
+"""Finds out which task a preset directory holds, and makes another task of it."""
 
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
+from albert_gpt_tf.tasks.albert_masked_lm import AlbertMaskedLM
+from albert_gpt_tf.tasks.albert_multiple_choice import AlbertMultipleChoice
+from albert_gpt_tf.tasks.albert_pretrainer import AlbertPretrainer
+from albert_gpt_tf.tasks.albert_question_answerer import AlbertQuestionAnswerer
 from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier
+from albert_gpt_tf.tasks.albert_text_embedder import AlbertTextEmbedder
+from albert_gpt_tf.tasks.albert_token_classifier import AlbertTokenClassifier
 from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
+from albert_gpt_tf.tasks.gpt_text_classifier import GPTTextClassifier
 from albert_gpt_tf.tasks.task import Task
 
-TASKS = (AlbertTextClassifier, GPTCausalLM)
+TASKS = (
+    AlbertPretrainer,
+    AlbertMaskedLM,
+    AlbertTextClassifier,
+    AlbertTokenClassifier,
+    AlbertQuestionAnswerer,
+    AlbertMultipleChoice,
+    AlbertTextEmbedder,
+    GPTCausalLM,
+    GPTTextClassifier,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def load_task(preset: str) -> Task:
@@ -32,8 +53,56 @@ def load_task(preset: str) -> Task:
             f"Expected a preset directory with task.json, as `save_to_preset` writes. Received: {str(preset)!r}. "
             "Give the `preset` folder of a run's working directory."
         )
-    name = json.loads(file.read_text(encoding="utf-8")).get("registered_name", "")
+    name, _ = saved_task(preset)
     for task in TASKS:
         if name == f"albert_gpt_tf>{task.__name__}":
             return task.from_preset(str(preset))
     raise ValueError(f"Expected a task among {[task.__name__ for task in TASKS]} in {file}. Received: {name!r}")
+
+
+def load_other_task(cls: type[Task], preset: str, load_weights: bool = True, **arguments: Any) -> Task | None:
+    """Makes a task of the backbone and the tokenizer in the preset of another one, or of one with other labels.
+
+    The masked LM head comes along; another head is new, and one line of the log says so.
+
+    Args:
+        cls: class of the task to make.
+        preset: str or Path, a preset directory.
+        load_weights: bool; `False` gives a new model of the same shape. Defaults to `True`.
+        **arguments: arguments of `cls`, and `dtype` of the backbone.
+
+    Returns:
+        The task; `None` if the preset holds no other task with the same class of backbone.
+
+    Example:
+        >>> load_other_task(AlbertTextClassifier, "runs/pretraining/preset", labels=["ham", "spam"]).labels
+        ['ham', 'spam']
+    """
+    name, config = saved_task(preset)
+    saved = {f"albert_gpt_tf>{task.__name__}": task for task in TASKS}.get(name)
+    if saved is None or saved.backbone_cls is not cls.backbone_cls:
+        return None
+    labels, saved_labels = arguments.get("labels"), config.get("labels")
+    if saved is cls and (labels is None or list(labels) == saved_labels):
+        return None
+    of_backbone = {"dtype": arguments.pop("dtype")} if "dtype" in arguments else {}
+    source = saved.from_preset(str(preset), load_weights, **of_backbone)
+    if not {"preprocessor", "tokenizer"} & set(arguments) and source.preprocessor is not None:
+        arguments["tokenizer"] = source.preprocessor.tokenizer
+    task = cls(source.backbone, **arguments)
+    if hasattr(task, "masked_lm_head") and hasattr(source, "masked_lm_head"):
+        task.masked_lm_head.set_weights(source.masked_lm_head.get_weights())
+    new = {"output_dense": "the output layer", "sentence_order_dense": "the sentence-order head"}
+    new = [description for attribute, description in new.items() if hasattr(task, attribute)]
+    if hasattr(task, "masked_lm_head") and not hasattr(source, "masked_lm_head"):
+        new.append("the masked LM head")
+    if new:
+        logger.warning("%s: new, to be trained: %s. %s holds %s.", cls.__name__, " and ".join(new), preset, name)
+    return task
+
+
+def saved_task(preset: str) -> tuple[str, dict]:
+    """The registered name and the configuration in a preset's task.json; empty ones without it."""
+    file = Path(preset) / "task.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return content.get("registered_name", ""), content.get("config", {})

@@ -7,28 +7,32 @@ and micro-batches, and gradients are applied once.
 
 import keras
 import keras_nlp
-import numpy as np
 import tensorflow as tf
+
+from albert_gpt_tf.tasks.batches import as_dataset, weights_like
 
 
 class Task(keras_nlp.models.Task):
     """A functional model from a dict of ids to logits, with preprocessing from text.
 
     A subclass's outputs are one tensor of logits or a dict of them; targets and weights have the same structure. The
-    loss of each output is a weighted mean of its `elementwise_loss`; the losses of several outputs are added.
+    loss of each output is a weighted mean of its `elementwise_loss`; the losses of several outputs are added, each over
+    its own weights. What is measured beside the loss is `elementwise_metric`, under the name `metric_name`.
 
     `fit`, `evaluate` and `predict` take raw strings (preprocessed in `tf.data`) or dicts of ids (used as they are).
     """
 
     backbone_cls = None
     preprocessor_cls = None
+    metric_name = "accuracy"
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        outputs = self.output_names_of_losses()
-        means = ["loss", "accuracy"] if outputs == [""] else ["loss"]
-        means += [f"{name}_{kind}" for name in outputs if name for kind in ("loss", "accuracy")]
-        self.means = {name: keras.metrics.Mean(name=name) for name in means}
+        self.means = {
+            mean: keras.metrics.Mean(name=mean)
+            for name in self.output_names_of_losses()
+            for mean in self.names_of_means(name)
+        }
         self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
 
     def output_names_of_losses(self) -> list[str]:
@@ -39,7 +43,12 @@ class Task(keras_nlp.models.Task):
         """Loss of each target: int [...], float [..., classes] -> float32 [...]."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, "float32"))
 
-    def elementwise_accuracy(self, name, targets, logits):
+    def names_of_means(self, name) -> tuple[str, str]:
+        """What an output's loss and metric are called in the logs."""
+        prefix = f"{name}_" if name else ""
+        return f"{prefix}loss", f"{prefix}{self.metric_name}"
+
+    def elementwise_metric(self, name, targets, logits):
         """1.0 where the largest logit is the target's: int [...], float [..., classes] -> float32 [...]."""
         return tf.cast(tf.equal(tf.argmax(logits, -1, output_type=targets.dtype), targets), "float32")
 
@@ -139,7 +148,7 @@ class Task(keras_nlp.models.Task):
             """Gradients and sums of one part of this replica's batch, already divided by the global totals."""
             with tf.GradientTape() as tape:
                 means = self.weighted_means(self(x, training=True), targets, weights, totals)
-                loss = means["loss"]
+                loss = self.sum_of_losses(means)
                 scaled = self.optimizer.scale_loss(loss)  # for float16; otherwise unchanged
             gradients = tape.gradient(scaled, variables)
             # Embeddings give IndexedSlices; a variable that is not used gives None.
@@ -183,47 +192,54 @@ class Task(keras_nlp.models.Task):
         return self.logs()
 
     def by_output(self, data):
-        """(x, y, sample_weight) -> x, targets and weights as dicts by output name; no weight is weight 1."""
+        """(x, y, sample_weight) -> x, targets and weights as dicts by output name, of equal shapes; no weight is 1."""
         x, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
         if targets is None:
             raise ValueError(f"{type(self).__name__} needs targets to train or evaluate. Received: y=None")
         if not isinstance(self.output, dict):
             targets, weights = {"": targets}, {"": weights}
-        if weights is None:
-            weights = {name: None for name in targets}
-        weights = {
-            name: tf.ones(tf.shape(targets[name]), "float32") if w is None else tf.cast(w, "float32")
-            for name, w in weights.items()
-        }
-        return x, targets, weights
+        names = self.output_names_of_losses()
+        if not isinstance(targets, dict) or not set(names) <= set(targets):
+            received = sorted(targets) if isinstance(targets, dict) else type(targets).__name__
+            raise ValueError(f"Expected targets as a dict with the keys {names}. Received: {received}. Name each one.")
+        if not isinstance(weights, dict):  # the weights of examples count for every output
+            weights = {name: weights for name in names}
+        if unknown := set(weights) - set(names):
+            raise ValueError(
+                f"Expected sample_weight with keys among {names}. Received: {sorted(unknown)}. Name them so."
+            )
+        weights = {name: weights_like(targets[name], weights.get(name)) for name in names}
+        return x, {name: targets[name] for name in names}, weights
 
     def weighted_means(self, outputs, targets, weights, totals):
-        """This replica's share of the global means: {"loss": scalar, ...}."""
+        """This replica's share of the global means of a batch: {name of a mean: scalar}."""
         outputs = outputs if isinstance(outputs, dict) else {"": outputs}
-        means = {"loss": tf.constant(0.0)}
+        means = {}
         for name in self.output_names_of_losses():
-            prefix = f"{name}_" if name else ""
             losses = self.elementwise_loss(name, targets[name], outputs[name])
-            accuracies = self.elementwise_accuracy(name, targets[name], outputs[name])
-            loss = tf.math.divide_no_nan(tf.reduce_sum(weights[name] * losses), totals[name])
-            means["loss"] += loss
-            if prefix:
-                means[f"{prefix}loss"] = loss
-            means[f"{prefix}accuracy"] = tf.math.divide_no_nan(tf.reduce_sum(weights[name] * accuracies), totals[name])
+            metrics = self.elementwise_metric(name, targets[name], outputs[name])
+            for mean, values in zip(self.names_of_means(name), (losses, metrics), strict=True):
+                means[mean] = tf.math.divide_no_nan(tf.reduce_sum(weights[name] * values), totals[name])
         return means
+
+    def sum_of_losses(self, means):
+        """The loss of all outputs, from a dict of means by name."""
+        return tf.add_n([means[self.names_of_means(name)[0]] for name in self.output_names_of_losses()])
 
     def update_means(self, means, totals):
         """Adds the global means of a batch to the epoch's, weighted by the batch's totals."""
         replicas = tf.distribute.get_replica_context()
-        for name, mean in means.items():
-            output = name.rsplit("_", 1)[0] if "_" in name else self.output_names_of_losses()[0]
-            self.means[name].update_state(replicas.all_reduce("SUM", mean), sample_weight=totals[output])
+        for name, total in totals.items():
+            for mean in self.names_of_means(name):
+                self.means[mean].update_state(replicas.all_reduce("SUM", means[mean]), sample_weight=total)
 
     def logs(self, *more):
         """What `fit` shows. Under several workers Keras reduces logs over an axis, which a scalar does not have."""
         shape = [1] if self.is_multi_worker() else []
-        means = [*self.means.values(), *more]
-        return {mean.name: tf.reshape(mean.result(), shape) for mean in means}
+        means = {mean.name: mean.result() for mean in [*self.means.values(), *more]}
+        # Of several outputs the sum of their epochs' means: a batch with few masks counts less for masked LM alone.
+        logs = {"loss": self.sum_of_losses(means), **means}
+        return {name: tf.reshape(value, shape) for name, value in logs.items()}
 
     def split_batch(self, x):
         """[batch, ...] -> [micro_batches, batch / micro_batches, ...]; zeros, without weight, fill up the last part."""
@@ -256,11 +272,12 @@ class Task(keras_nlp.models.Task):
             validation_data = as_dataset(*validation_data, batch_size=batch_size)
         return super().fit(dataset, validation_data=validation_data, shuffle=False, **kwargs)  # shuffled above
 
-    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
-        """Loss and metrics on text or ids; see `keras.Model.evaluate`."""
-        if kwargs.get("_use_cached_eval_dataset"):
-            return super().evaluate(x, **kwargs)
-        return super().evaluate(as_dataset(x, y, sample_weight, batch_size), **kwargs)
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, return_dict=False, **kwargs):
+        """Loss and metrics on text or ids; see `keras.Model.evaluate`. A list begins with the loss."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x = as_dataset(x, y, sample_weight, batch_size)
+        results = super().evaluate(x, return_dict=True, **kwargs)
+        return results if return_dict else [results[name] for name in dict.fromkeys(["loss", *self.means])]
 
     def predict(self, x, batch_size=None, **kwargs):
         """Outputs for text or ids; see `keras.Model.predict`."""
@@ -279,6 +296,34 @@ class Task(keras_nlp.models.Task):
 
     # === Presets ===
 
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Loads a task.
+
+        Args:
+            preset: str or Path: a directory that `save_to_preset` wrote, of this task or of another one with the same
+                backbone; or a checkpoint of another library, see `albert_gpt_tf.checkpoints`.
+            load_weights: bool; `False` gives a new model of the same shape. Defaults to `True`.
+            kwargs: arguments of the constructor, such as `labels`. They replace what was saved.
+
+        Returns:
+            The task. What the preset does not hold is new: the head of another task, or that of other labels.
+
+        Raises:
+            ValueError: the directory holds nothing that this class can load.
+
+        Example:
+            >>> classifier = AlbertTextClassifier.from_preset("runs/pretraining/preset", labels=["ham", "spam"])
+        """
+        # Both import this module.
+        from albert_gpt_tf.checkpoints.load import load_task
+        from albert_gpt_tf.tasks.load import load_other_task
+
+        for load in (load_task, load_other_task):
+            if (task := load(cls, preset, load_weights, **kwargs)) is not None:
+                return task
+        return super().from_preset(str(preset), load_weights, **kwargs)
+
     def save_task_weights(self, filepath):
         """Writes the weights that are not the backbone's."""
         keras.saving.save_weights(self, filepath, objects_to_skip=self.not_task_weights())
@@ -290,28 +335,3 @@ class Task(keras_nlp.models.Task):
     def not_task_weights(self):
         # A preset holds the model alone: the optimizer's state and the metrics belong to a run.
         return [*self.backbone._flatten_layers(), *self.metrics, *([self.optimizer] if self.optimizer else [])]
-
-
-def as_dataset(x, y=None, sample_weight=None, batch_size=None, shuffle=False) -> tf.data.Dataset:
-    """Batches arrays, lists or dicts of them; a dataset passes as it is."""
-    if isinstance(x, tf.data.Dataset):
-        return x
-    data = (_arrays(x), _arrays(y), _arrays(sample_weight))
-    if sample_weight is None:  # with weights, y stays although it may be None: a language model has no other targets
-        data = keras.utils.pack_x_y_sample_weight(*data)
-    rows = len(tf.nest.flatten(data)[0])
-    dataset = tf.data.Dataset.from_tensor_slices(data)
-    if shuffle:
-        dataset = dataset.shuffle(max(rows, 1))
-    return dataset.batch(batch_size or 32).prefetch(tf.data.AUTOTUNE)
-
-
-def _arrays(x):
-    """Lists (of strings or numbers) as arrays, inside dicts and tuples too."""
-    if isinstance(x, dict):
-        return {key: _arrays(value) for key, value in x.items()}
-    if isinstance(x, tuple):
-        return tuple(_arrays(value) for value in x)
-    if isinstance(x, list):
-        return np.array(x, object) if x and isinstance(x[0], str | bytes) else np.array(x)
-    return x

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import sentencepiece
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from albert_gpt_tf.text import albert_model
+from albert_gpt_tf.text.sentencepiece_op import SentencepieceTokenizer
 
 
 class AlbertOffsets(tf.Module):
@@ -52,7 +52,7 @@ class AlbertOffsets(tf.Module):
             has_space.append([int(len(part) > 1 and part[0] == albert_model.SPACE_SYMBOL) for part in parts])
             fixed.append([0] * len(parts))
         with tf.init_scope(), tf.device("cpu"):
-            self._op = tf_text.SentencepieceTokenizer(model)
+            self._op = SentencepieceTokenizer(model)
             self._space_id = sentencepiece.SentencePieceProcessor(model_proto=model).piece_to_id("▁")
             # By piece of the folded model and part: characters; 1 if the first is a space symbol; bytes, if known.
             self._lengths = tf.ragged.constant(lengths, tf.int32)

@@ -20,6 +20,7 @@ from albert_gpt_tf.text import albert_files, albert_model, presets
 from albert_gpt_tf.text.albert_offsets import AlbertOffsets
 from albert_gpt_tf.text.charsmap import GOOGLE_RESEARCH, REFERENCES
 from albert_gpt_tf.text.conversions import as_one_graph, to_ragged, to_rows
+from albert_gpt_tf.text.sentencepiece_op import SentencepieceTokenizer
 
 VOCABULARY_FILE = "spiece.model"
 # Attribute -> piece. The ids are looked up: 0 to 4 in the released models, but that is the vocabulary's business.
@@ -127,7 +128,7 @@ class AlbertTokenizer(keras_nlp.tokenizers.Tokenizer):
         runs, repeats = albert_model.equal_runs(folded)
         self._sorts_runs = is_unigram and self.reference != GOOGLE_RESEARCH and any(runs)
         with tf.init_scope(), tf.device("cpu"):
-            op = tf_text.FastSentencepieceTokenizer if is_unigram else tf_text.SentencepieceTokenizer
+            op = tf_text.FastSentencepieceTokenizer if is_unigram else SentencepieceTokenizer
             self._op = op(folded)
             self._replacements = tf.ragged.constant(replacements, tf.int32).to_tensor(-1)  # [pieces, most]
             self._counts = tf.constant([len(ids) for ids in replacements])

@@ -33,6 +33,7 @@ from sentencepiece import sentencepiece_model_pb2
 from albert_gpt_tf.text.bpe_merge_loop import BPEMergeLoop
 from albert_gpt_tf.text.byte_pair_vocabulary import BytePairVocabulary, byte_alphabet
 from albert_gpt_tf.text.gpt2_split import ROW_END, SPECIAL, GPT2Splitter
+from albert_gpt_tf.text.sentencepiece_op import SentencepieceTokenizer
 
 # Characters of two and three bytes, each of which may be a piece.
 _CHARACTERS = [chr(code_point).encode() for code_point in range(0x80, 0x10000) if not 0xD800 <= code_point < 0xE000]
@@ -69,7 +70,7 @@ class ByteLevelBPE(tf.Module):
         with tf.init_scope(), tf.device("cpu"):
             if vocabulary.has_one_way:
                 self._loop = None
-                self._merger = tf_text.SentencepieceTokenizer(_sentencepiece_model(vocabulary))
+                self._merger = SentencepieceTokenizer(_sentencepiece_model(vocabulary))
             else:
                 self._loop = BPEMergeLoop(vocabulary)
             self._is_known_byte = tf.constant([id >= 0 for id in vocabulary.byte_ids])

@@ -11,12 +11,12 @@ gets a symbol that is known, since SentencePiece would make one token of several
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_gpt_tf.text.bert_classes import CODE_POINTS, PAGE, to_pages
 from albert_gpt_tf.text.bert_split import Words
 from albert_gpt_tf.text.gpt1_vocabulary import END_OF_WORD, UNKNOWN, GPT1Vocabulary, symbol
+from albert_gpt_tf.text.sentencepiece_op import SentencepieceTokenizer
 
 
 class GPT1BPE(tf.Module):
@@ -57,7 +57,7 @@ class GPT1BPE(tf.Module):
                 ),
                 default_value=-1,
             )
-            self._merger = tf_text.SentencepieceTokenizer(_sentencepiece_model(vocabulary, symbol(unknown)))
+            self._merger = SentencepieceTokenizer(_sentencepiece_model(vocabulary, symbol(unknown)))
 
     def encode(self, words: Words) -> tf.RaggedTensor:
         """Turns words into ids.

@@ -114,7 +114,7 @@ def test_an_unknown_flag_names_the_nearest(run):
     assert "Traceback" not in result.errors
 
 
-@pytest.mark.parametrize("name", ["evaluate", "predict", "generate", "info", "export"])
+@pytest.mark.parametrize("name", ["evaluate", "predict", "generate", "export"])
 def test_a_missing_required_flag_is_named(run, name):
     result = run(name)
     assert result.status == 2

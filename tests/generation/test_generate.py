@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from albert_gpt_tf.generation.generate import generate
+from albert_gpt_tf.models.gpt_backbone import GPTBackbone
 
 # Lengths from one token to most of the context of 24, in no order.
 PROMPTS = [[3, 14, 15, 9, 26], [7], [1, 8, 2, 8, 18, 2, 8, 4, 5, 9, 0, 4, 5], [31, 31], [0, 0, 0]]
@@ -111,3 +115,64 @@ def test_a_repetition_penalty_forbids_what_is_seen_when_it_is_huge(decode):
     tokens, _ = decode([[3, 14]], 20, repetition_penalty=1e6)[0]
     # Logits above 0 are divided to nothing, so an unseen token with a positive logit always wins.
     assert len(set(tokens)) == len(tokens) and not {3, 14} & set(tokens)
+
+
+# === Forms of the decoder ===
+
+FORMS = {
+    "gpt1": dict(norm_first=False),
+    "banded": dict(num_layers=4, attention_window=3),
+    "free_head_dim": dict(num_heads=3, head_dim=5),
+    "no_bias": dict(use_bias=False, scale_attention_by_layer=True),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_tokens_and_log_probabilities_of_the_whole_sequence_anew(form, sampling_of):
+    sizes = dict(vocabulary_size=40, num_layers=2, num_heads=2, hidden_dim=16, max_sequence_length=24)
+    backbone = GPTBackbone(**{**sizes, **FORMS[form]}, initializer_range=0.5)
+    seen = []  # the logits [batch, vocabulary] of every step
+
+    def compute_logits(hidden):
+        seen.append(backbone.token_embedding(hidden, reverse=True))
+        return seen[-1]
+
+    lengths = [len(prompt) for prompt in PROMPTS]
+    ids = tf.ragged.constant(PROMPTS, dtype=tf.int32).to_tensor()
+    steps = tf.fill([len(PROMPTS)], 9)
+    tokens, _, log_probabilities = generate(
+        backbone, compute_logits, ids, tf.constant(lengths), steps, sampling_of(len(PROMPTS)), None
+    )
+    logits = np.stack(seen, 1)  # [batch, steps, vocabulary]
+    for row, (prompt, length) in enumerate(zip(PROMPTS, lengths, strict=True)):
+        whole = np.array([[*prompt, *tokens[row].numpy()]], "int32")
+        hidden = backbone({"token_ids": whole, "padding_mask": np.ones(whole.shape, bool)})
+        expected = backbone.token_embedding(hidden, reverse=True).numpy()[0, length - 1 : -1]  # [steps, vocabulary]
+        np.testing.assert_allclose(logits[row], expected, atol=1e-5 * max(1, abs(expected).max()))
+        np.testing.assert_array_equal(tokens[row], expected.argmax(-1))
+        probabilities = tf.nn.log_softmax(expected).numpy()[np.arange(9), tokens[row]]
+        assert float(log_probabilities[row]) == pytest.approx(probabilities.sum(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "passes"), [([0, 0], 1), ([1, 1], 1), ([5, 2], 5)])
+def test_nothing_is_computed_after_the_last_token(steps, passes, backbone, sampling_of, monkeypatch):
+    calls, run = [], backbone.call_with_caches
+    monkeypatch.setattr(backbone, "call_with_caches", lambda *arguments: calls.append(1) or run(*arguments))
+    generate(
+        backbone, lambda hidden: backbone.token_embedding(hidden, reverse=True), tf.constant([[3, 1], [4, 1]]),
+        tf.constant([2, 2]), tf.constant(steps), sampling_of(2), None,
+    )  # fmt: skip
+    assert len(calls) == passes  # the prompt is one
+
+
+def test_a_row_that_ends_with_its_first_token_needs_only_the_prompt(backbone, sampling_of, monkeypatch):
+    def run(end_id):
+        logits = lambda hidden: backbone.token_embedding(hidden, reverse=True)  # noqa: E731
+        return generate(
+            backbone, logits, tf.constant([[3, 1]]), tf.constant([2]), tf.constant([6]), sampling_of(1), end_id
+        )
+
+    end_id, calls, call = int(run(None).token_ids[0, 0]), [], backbone.call_with_caches
+    monkeypatch.setattr(backbone, "call_with_caches", lambda *arguments: calls.append(1) or call(*arguments))
+    assert run(end_id).token_count.numpy().tolist() == [0]
+    assert len(calls) == 1

@@ -1,44 +1,35 @@
-"""Parameter counts: by formula for every published size, by building for the small ones."""
+"""The published sizes: as in the papers, and built where that is cheap. Counts are in test_parameter_counts.py."""
+
+import inspect
+import json
+from pathlib import Path
 
 import pytest
 
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
 from albert_gpt_tf.models.gpt_backbone import GPTBackbone
-from albert_gpt_tf.models.sizes import ALBERT_SIZES, GPT2_SIZES
+from albert_gpt_tf.models.sizes import ALBERT_SIZES, GPT2_SIZES, GPT3_SIZES, NAMED_SIZES
 
-# Encoder and pooler, with the 30,000 pieces of the released vocabulary. Summed from the shapes in the released graph.
-ALBERT_COUNTS = {"base": 11_683_584, "large": 17_683_968, "xlarge": 58_724_864, "xxlarge": 222_595_584}
-GPT2_COUNTS = {"124M": 124_439_808, "355M": 354_823_168, "774M": 774_030_080, "1558M": 1_557_611_200}
-
-
-def count_albert(hidden_dim, intermediate_dim, vocabulary_size=30000, embedding_dim=128, positions=512, copies=1, **_):
-    embeddings = (vocabulary_size + positions + 2) * embedding_dim + 2 * embedding_dim
-    projection = embedding_dim * hidden_dim + hidden_dim
-    attention = 4 * (hidden_dim**2 + hidden_dim) + 2 * hidden_dim
-    feed_forward = 2 * hidden_dim * intermediate_dim + intermediate_dim + hidden_dim + 2 * hidden_dim
-    pooler = hidden_dim**2 + hidden_dim
-    return embeddings + projection + copies * (attention + feed_forward) + pooler
+# Beside the repository, where a machine of the project has them.
+CHINESE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tokenizers" / "albert_zh"
 
 
-def count_gpt(num_layers, hidden_dim, vocabulary_size=50257, positions=1024, **_):
-    attention = 4 * (hidden_dim**2 + hidden_dim) + 2 * hidden_dim
-    feed_forward = 8 * hidden_dim**2 + 5 * hidden_dim + 2 * hidden_dim
-    return (vocabulary_size + positions) * hidden_dim + num_layers * (attention + feed_forward) + 2 * hidden_dim
+def backbone_of(name):
+    return AlbertBackbone if name.startswith("albert") else GPTBackbone
 
 
-@pytest.mark.parametrize("size", ALBERT_COUNTS)
-def test_albert_sizes_have_the_released_parameter_counts(size):
-    assert count_albert(**ALBERT_SIZES[size]) == ALBERT_COUNTS[size]
+@pytest.mark.parametrize("name", NAMED_SIZES)
+def test_a_named_size_is_arguments_of_its_backbone(name):
+    parameters = inspect.signature(backbone_of(name)).parameters
+    needed = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty and key != "kwargs"}
+    assert needed <= set(NAMED_SIZES[name]) <= set(parameters)
 
 
-@pytest.mark.parametrize("size", GPT2_COUNTS)
-def test_gpt2_sizes_have_the_released_parameter_counts(size):
-    assert count_gpt(**GPT2_SIZES[size]) == GPT2_COUNTS[size]
-
-
-def test_no_published_size_is_without_a_count():
-    assert list(ALBERT_SIZES) == list(ALBERT_COUNTS)
-    assert list(GPT2_SIZES) == list(GPT2_COUNTS)
+def test_every_size_of_a_family_is_named():
+    families = {"albert-": ALBERT_SIZES, "gpt2-": GPT2_SIZES, "gpt3-": GPT3_SIZES}
+    for prefix, sizes in families.items():
+        for name, shape in sizes.items():
+            assert shape.items() <= NAMED_SIZES[prefix + name].items()
 
 
 def test_heads_are_as_published():
@@ -49,18 +40,38 @@ def test_heads_are_as_published():
     assert {table["hidden_dim"] // table["num_heads"] for table in GPT2_SIZES.values()} == {64}
 
 
-@pytest.mark.parametrize("size", ["base", "large"])
-def test_albert_built_has_the_released_parameter_count(size):
-    assert AlbertBackbone(vocabulary_size=30000, **ALBERT_SIZES[size]).count_params() == ALBERT_COUNTS[size]
+def test_heads_of_gpt3_are_as_printed_where_they_do_not_fill_the_hidden_width_too():
+    printed = {name: (size["num_heads"], size["head_dim"], size["hidden_dim"]) for name, size in GPT3_SIZES.items()}
+    assert {name: row for name, row in printed.items() if row[0] * row[1] != row[2]} == {
+        "1.3B": (24, 128, 2048), "13B": (40, 128, 5140),
+    }  # fmt: skip
+    assert printed["760M"] == (16, 96, 1536) and printed["175B"] == (96, 128, 12288)
 
 
-def test_gpt2_124m_built_has_the_released_parameter_count():
-    assert GPTBackbone(vocabulary_size=50257, **GPT2_SIZES["124M"]).count_params() == GPT2_COUNTS["124M"]
+def test_the_small_chinese_model_is_as_its_released_configuration():
+    file = CHINESE / "albert_config_tiny.json"
+    if not file.is_file():
+        pytest.skip("the Chinese configurations are not beside the repository (../shared/data/tokenizers/albert_zh)")
+    config = json.loads(file.read_text(encoding="utf-8"))
+    names = {
+        "vocabulary_size": "vocab_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads",
+        "hidden_dim": "hidden_size", "intermediate_dim": "intermediate_size", "embedding_dim": "embedding_size",
+        "max_sequence_length": "max_position_embeddings",
+    }  # fmt: skip
+    assert NAMED_SIZES["albert-tiny-zh"] == {ours: config[theirs] for ours, theirs in names.items()}
 
 
-def test_every_group_and_inner_repetition_adds_one_copy_of_the_layer(make_albert):
-    counted = count_albert(16, 32, vocabulary_size=50, embedding_dim=8, positions=12, copies=6)
-    assert make_albert(num_layers=4, num_groups=2, num_inner_repetitions=3).count_params() == counted
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("albert-base", 11_683_584), ("albert-large", 17_683_968), ("albert-small-zh", 4_742_272),
+     ("gpt1", 116_534_784), ("gpt2-124M", 124_439_808)],
+)  # fmt: skip
+def test_a_size_built_has_the_released_parameter_count(name, count):
+    assert backbone_of(name)(**NAMED_SIZES[name]).count_params() == count
+
+
+def test_a_shape_goes_with_another_vocabulary():
+    assert AlbertBackbone(vocabulary_size=100, **ALBERT_SIZES["base"]).vocabulary_size == 100
 
 
 def test_layers_that_share_weights_add_no_parameters(make_albert):

@@ -3,6 +3,8 @@
 Skipped where `../shared/data` is missing. The heads, which belong to other rooms, are computed here in NumPy.
 """
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,3 +73,38 @@ def test_rxnmapper_albert_gives_the_hidden_states_and_logits_of_transformers(rea
     normed = normed * head["LayerNorm.weight"] + head["LayerNorm.bias"]
     logits = normed @ tensors["albert.embeddings.word_embeddings.weight"].T + head["bias"]
     np.testing.assert_allclose(logits[is_token], reference["logits"][is_token], atol=1e-4, rtol=1e-5)
+
+
+def test_rxnmapper_albert_gives_the_attention_maps_of_transformers(read_checkpoint, from_hugging_face):
+    folder, config, tensors = read_checkpoint("rxnmapper_albert")
+    backbone = from_hugging_face(config, strip(tensors, "albert."))
+    reference = np.load(folder / "hf_reference.npz")
+    is_token = reference["attention_mask"].astype(bool)
+    ids, segments = reference["input_ids"], reference["token_type_ids"]
+    outputs = backbone.inspect({"token_ids": ids, "segment_ids": segments, "padding_mask": is_token})
+    for ours, theirs in zip(outputs["hidden_states"], reference["hidden_states"], strict=True):
+        np.testing.assert_allclose(ours.numpy()[is_token], theirs[is_token], atol=5e-5, rtol=0)
+    for index, name in ((0, "attn_layer1_index0"), (10, "attn_layer11_index10")):
+        # [batch, heads, query, key] -> [batch, query, heads, key], the rows of real tokens
+        ours, theirs = (x.swapaxes(1, 2)[is_token] for x in (outputs["attentions"][index].numpy(), reference[name]))
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_rxnmapper_albert_gives_the_published_attention_maps(read_checkpoint, from_hugging_face):
+    # Head 5 of layer 10 (both counted from 0) is the one that maps atoms to atoms.
+    folder, config, tensors = read_checkpoint("rxnmapper_albert")
+    backbone = from_hugging_face(config, strip(tensors, "albert."))
+    golden = folder.parents[1] / "golden"
+    cases = json.loads((golden / "rxnmapper_expected.json").read_text(encoding="utf-8"))
+    maps = np.load(golden / "rxnmapper_attention_layer10_head5.npz")
+    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    for index, case in enumerate(cases):
+        known = [token if token in pieces else "[UNK]" for token in case["tokens"]]
+        ids = np.array([[pieces.index(token) for token in known]])
+        inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": np.ones_like(ids, bool)}
+        attention = backbone.inspect(inputs)["attentions"][10][0, 5]
+        np.testing.assert_allclose(attention, maps[f"case{index}"], atol=1e-5)
+
+
+def strip(tensors, prefix):
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -73,7 +73,7 @@ def test_training_learns_what_can_be_learned(make_classifier):
     classifier = make_classifier(dropout=0.1)
     texts, names = ["a class of objects", "returns a function", "this module"] * 8, ["class", "function", "module"] * 8
     classifier.compile(keras.optimizers.Adam(0.01))
-    classifier.fit(texts, names, epochs=8, verbose=0)
+    classifier.fit(texts, names, epochs=25, verbose=0)
     assert classifier.classify(texts[:3]) == names[:3]
     assert classifier.evaluate(texts, names, verbose=0, return_dict=True)["accuracy"] == 1
 
@@ -191,6 +191,46 @@ def test_training_on_pairs_gives_the_same_from_text_and_from_ids(make_classifier
     ids, indices = from_ids.preprocessor(pairs, names)
     fit(from_ids, keras.optimizers.SGD(0.05), {k: v.numpy() for k, v in ids.items()}, indices.numpy())
     assert_same_weights(from_text, from_ids, atol=1e-6)
+
+
+# === Regression ===
+
+
+@pytest.fixture(scope="module")
+def regressor(make_classifier):
+    """One that no test may train."""
+    return make_classifier(labels=None, regression=True)
+
+
+def test_a_regression_gives_one_number_a_text(regressor, texts):
+    ids = regressor.preprocessor(texts[:6])
+    pooled = regressor.backbone(ids)["pooled_output"].numpy()
+    expected = pooled @ regressor.output_dense.kernel.numpy() + regressor.output_dense.bias.numpy()
+    np.testing.assert_allclose(regressor(ids), expected, atol=1e-5)  # [batch, 1]
+    np.testing.assert_allclose(regressor.predict(texts[:6], verbose=0), expected[:, 0], atol=1e-5)
+    answer = tf.function(regressor.answer)(tf.constant(texts[:6]))
+    assert list(answer) == ["value"]
+    np.testing.assert_allclose(answer["value"], expected[:, 0], atol=1e-5)
+
+
+def test_the_loss_of_a_regression_is_the_squared_error_and_its_metric_the_absolute_one(regressor, pairs):
+    targets, weights = np.array([0.5, -1, 2, 0, 3, 1.5]), np.array([1.0, 2, 0, 1, 0.5, 1])
+    errors = regressor.predict(pairs, verbose=0) - targets
+    result = regressor.evaluate(pairs, targets, sample_weight=weights, batch_size=4, verbose=0, return_dict=True)
+    assert set(result) == {"loss", "mean_absolute_error"}
+    assert result["loss"] == pytest.approx((errors**2 * weights).sum() / weights.sum(), rel=1e-5)
+    assert result["mean_absolute_error"] == pytest.approx((abs(errors) * weights).sum() / weights.sum(), rel=1e-5)
+
+
+def test_a_regression_has_no_labels(regressor):
+    with pytest.raises(ValueError, match=r"Expected a classifier with labels. Received: regression=True"):
+        regressor.classify(["a"])
+
+
+@pytest.mark.parametrize("arguments", [dict(labels=None), dict(labels=["a", "b"], regression=True)])
+def test_either_labels_or_regression_is_needed(make_classifier, arguments):
+    with pytest.raises(ValueError, match=r"Expected labels=\[...\] to classify, or regression=True"):
+        make_classifier(**arguments)
 
 
 # === Preprocessor ===

@@ -1,5 +1,7 @@
 """GPTCausalLM: training on text, continuing prompts, scoring texts."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -290,3 +292,84 @@ def test_the_head_is_the_token_embedding(make_causal_lm):
     causal_lm = make_causal_lm()
     assert isinstance(causal_lm.backbone, GPTBackbone) and isinstance(causal_lm, GPTCausalLM)
     assert causal_lm.count_params() == causal_lm.backbone.count_params()
+
+
+# === Output layers ===
+
+HEADS = {
+    "tied": {},
+    "tied_with_bias": dict(head_bias=True),
+    "untied": dict(tie_word_embeddings=False),
+    "untied_with_bias": dict(tie_word_embeddings=False, head_bias=True),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_output_layer_gives_the_logits_of_its_formula(head, make_causal_lm):
+    causal_lm = make_causal_lm(**HEADS[head])
+    backbone, lm_head = causal_lm.backbone, causal_lm.lm_head
+    assert (lm_head is None) == (head == "tied")
+    kernel = getattr(lm_head, "kernel", None)
+    assert (kernel is None) == head.startswith("tied")
+    kernel = backbone.token_embedding.embeddings.numpy().T if kernel is None else kernel.numpy()
+    assert kernel.shape == (16, backbone.vocabulary_size)
+    bias = getattr(lm_head, "bias", None)
+    assert (bias is not None) == head.endswith("bias")
+    bias = np.zeros(backbone.vocabulary_size) if bias is None else bias.numpy()
+    ids = np.arange(6, dtype="int32")[None]
+    hidden = backbone({"token_ids": ids, "padding_mask": ids >= 0}).numpy()[0]
+    np.testing.assert_allclose(logits_of(causal_lm, ids[0]), hidden @ kernel + bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_generate_and_score_use_the_output_layer(head, make_causal_lm, gpt_tokenizer):
+    causal_lm = make_causal_lm(**HEADS[head])
+    ids = [gpt_tokenizer.end_of_text_id, *gpt_tokenizer.tokenize("Return the").numpy().tolist()]
+    expected = continue_greedily(causal_lm, ids, 6)
+    if gpt_tokenizer.end_of_text_id in expected:
+        expected = expected[: expected.index(gpt_tokenizer.end_of_text_id)]
+    assert causal_lm.generate("Return the", max_new_tokens=6) == gpt_tokenizer.detokenize(expected).numpy().decode()
+    steps = log_softmax(logits_of(causal_lm, ids[:-1]))
+    score = causal_lm.score(["Return the"])["log_likelihood"][0]
+    assert score == pytest.approx(steps[np.arange(len(ids) - 1), ids[1:]].sum(), abs=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_output_layer_is_trained_and_comes_back_from_a_preset(head, make_causal_lm, texts, tmp_path):
+    causal_lm, before = make_causal_lm(**HEADS[head]), make_causal_lm(**HEADS[head])
+    causal_lm.compile(keras.optimizers.SGD(0.1))
+    causal_lm.fit(texts[:4], verbose=0)
+    for new, old in zip(causal_lm.trainable_weights, before.trainable_weights, strict=True):
+        assert "key/bias" in new.path or abs(new.numpy() - old.numpy()).max() > 1e-7, new.path
+    causal_lm.save_to_preset(str(tmp_path / "preset"))
+    again = GPTCausalLM.from_preset(str(tmp_path / "preset"))
+    assert (again.tie_word_embeddings, again.head_bias) == (causal_lm.tie_word_embeddings, causal_lm.head_bias)
+    np.testing.assert_array_equal(logits_of(again, [1, 2, 3]), logits_of(causal_lm, [1, 2, 3]))
+
+
+def test_an_untied_kernel_starts_with_the_spread_of_the_backbone(gpt_tokenizer):
+    backbone = GPTBackbone(vocabulary_size=400, num_layers=1, num_heads=2, hidden_dim=64, initializer_range=0.05)
+    kernel = GPTCausalLM(backbone, tie_word_embeddings=False).lm_head.kernel.numpy()
+    assert kernel.std() == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.parametrize("head", ["tied_with_bias", "untied_with_bias"])
+def test_mixed_bfloat16_keeps_the_output_layer_in_float32(head, make_causal_lm):
+    mixed, full = make_causal_lm(dtype="mixed_bfloat16", **HEADS[head]), make_causal_lm(**HEADS[head])
+    assert mixed.lm_head.bias.dtype == "float32"
+    np.testing.assert_allclose(logits_of(mixed, [1, 2, 3]).astype("float32"), logits_of(full, [1, 2, 3]), atol=0.5)
+
+
+def test_fit_with_recomputation_gives_the_same_weights(make_causal_lm, texts, gpt_tokenizer, assert_same_weights):
+    trained = []
+    for recompute in (False, True):
+        task = make_causal_lm()
+        random.seed(5)  # of the dropout layers
+        config = {**task.backbone.get_config(), "dropout": 0.2, "recompute": recompute, "name": "gpt"}
+        again = GPTCausalLM(GPTBackbone.from_config(config), tokenizer=gpt_tokenizer)
+        for weight, value in zip(again.weights, task.weights, strict=True):
+            weight.assign(value)
+        again.compile(keras.optimizers.SGD(0.1), micro_batches=2)
+        again.fit(texts[:8], batch_size=4, shuffle=False, verbose=0)
+        trained.append(again)
+    assert_same_weights(*trained, atol=1e-6)
