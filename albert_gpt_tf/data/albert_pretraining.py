@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from albert_gpt_tf.data.files import _matching_files
+from albert_gpt_tf.data.files import matching_files
 from albert_gpt_tf.data.ngram_masking import MASKED_SHARE, mask_ngrams
 from albert_gpt_tf.data.sentence_pairs import SHORTEST, SentencePairs, sentence_pairs
 from albert_gpt_tf.data.whole_words import PieceTables, piece_tables
@@ -268,7 +268,7 @@ def _line_blocks(documents_or_files: Documents | Files):
 
 
 def _lines_of_files(patterns: Sequence[str | os.PathLike]):
-    names = list(dict.fromkeys(str(file) for pattern in patterns for file in _matching_files(pattern)))
+    names = list(dict.fromkeys(str(file) for pattern in patterns for file in matching_files(pattern)))
 
     def open_file(name: tf.Tensor) -> tf.data.Dataset:
         is_compressed = tf.strings.regex_full_match(name, r"(?i).*\.gz")

@@ -139,13 +139,30 @@ def read_lines(paths: str | os.PathLike | Iterable[str | os.PathLike], progress:
     >>> model = train_sentencepiece(read_lines("corpus/*.txt", progress=True), 30_000)  # doctest: +SKIP
     """
     patterns = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    files = list(dict.fromkeys(file for pattern in patterns for file in _matching_files(pattern)))
+    files = list(dict.fromkeys(file for pattern in patterns for file in matching_files(pattern)))
     if not files:
         raise DataError("Expected files to read, received an empty list of paths; give at least one.")
     return _lines_of_files(files, progress)
 
 
-def _matching_files(pattern: str | os.PathLike) -> list[Path]:
+def matching_files(pattern: str | os.PathLike) -> list[Path]:
+    r"""The files that a path or a pattern names, sorted by name.
+
+    Args:
+        pattern: str or path, of one file, or with `*`, `?`, `[...]` and `**`.
+
+    Returns:
+        list of Path, at least one.
+
+    Raises:
+        DataError: there is no such file, or it is a folder.
+
+    Example:
+
+    >>> _ = Path("one.txt").write_text("It rained.\n")
+    >>> matching_files("*.txt")
+    [PosixPath('one.txt')]
+    """
     if os.path.isfile(pattern):  # also one with a bracket in its name
         return [Path(pattern)]
     if os.path.isdir(pattern):

@@ -10,10 +10,6 @@ import pytest
 import tensorflow as tf
 
 
-def strip(tensors, prefix):
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
 @pytest.fixture(scope="module")
 def gpt2_basic(read_checkpoint, from_hugging_face):
     """The backbone and the function from hidden states to logits: an untied head with a bias."""
