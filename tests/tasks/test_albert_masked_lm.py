@@ -134,15 +134,25 @@ def test_the_loss_on_text_is_the_weighted_mean_over_hidden_tokens(make_albert, a
     assert result["loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_what_was_learned_is_filled_in(make_albert):
+def test_training_on_text_lowers_the_loss(make_albert):
     task = make_albert(AlbertMaskedLM)
     task.compile(keras.optimizers.Adam(0.01))
-    texts = ["return the class", "a module of functions"] * 32
-    history = task.fit(texts, batch_size=8, epochs=40, verbose=0).history
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
-    first, second = task.fill_mask(["return [MASK] class", "a [MASK] of functions"], top_k=3)
-    assert first["text"] == "return the class" and first["masks"][0][0][0] == "▁the"
-    assert len(second["masks"]) == 1 and len(second["masks"][0]) == 3
+    history = task.fit(["return the class", "a module of functions"] * 16, batch_size=8, epochs=8, verbose=0).history
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+
+
+def test_what_was_learned_is_filled_in(make_albert, albert_tokenizer):
+    task = make_albert(AlbertMaskedLM)
+    texts, answers = ["return [MASK] class", "a [MASK] of functions"], ["▁the", "▁of"]
+    ids = {name: value.numpy() for name, value in task.preprocessor.pack([tf.constant(texts)]).items()}
+    ids["mask_positions"] = (ids["token_ids"] == albert_tokenizer.mask_id).argmax(-1)[:, None]
+    targets = np.array([[albert_tokenizer.token_to_id(token)] for token in answers])
+    task.compile(keras.optimizers.Adam(0.01))
+    task.fit(ids, targets, epochs=40, shuffle=False, verbose=0)
+    first, second = task.fill_mask(texts, top_k=3)
+    assert [first["masks"][0][0][0], second["masks"][0][0][0]] == answers
+    assert first["text"] == "return the class" and second["text"] == "a of of functions"
+    assert [len(pairs) for pairs in (*first["masks"], *second["masks"])] == [3, 3]
 
 
 def test_fill_mask_gives_the_best_tokens_of_each_mask(masked_lm, albert_tokenizer, softmax):
