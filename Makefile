@@ -1,8 +1,9 @@
 # Two commands: `make quickstart` and `make test`. Each makes .venv, installs what it needs and does its work.
-# Another interpreter: make test PYTHON=python3.12
+# Another interpreter: make test PYTHON=python3.12. More processes for the tests: make test WORKERS=4
 
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 # The first interpreter among these that is Python 3.11 to 3.13.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -15,7 +16,7 @@ quickstart: $(VENV)/.quickstart-installed  ## train, export and serve two small 
 test: $(VENV)/.dev-installed  ## lint and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -43,8 +43,9 @@ def export_saved_model(task, path, version: int | None = None, check: bool = Tru
     with new_version(path, version) as folder:
         tf.saved_model.save(module, str(folder), signatures=signatures.functions)
         if check:
-            # `classify` is checked with the rows of `serving_default`.
-            examples = {name: rows for name, rows in signatures.examples.items() if name != "classify"}
+            # These are checked with the rows of `serving_default`.
+            by_example = ("classify", "regress")
+            examples = {name: rows for name, rows in signatures.examples.items() if name not in by_example}
             assert_servable(folder, examples=examples)
         write_warmup_requests(folder, path.name, warmup_requests(signatures.examples))
     return path / str(version)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier
 from albert_gpt_tf.tasks.gpt_causal_lm import GENERATE_INPUTS, GPTCausalLM
+from albert_gpt_tf.tasks.gpt_text_classifier import GPTTextClassifier
 
 SAMPLE_TEXTS = ["The quick brown fox jumps over the lazy dog.", "Return the sum of all elements of the array."]
 
@@ -41,7 +42,7 @@ def signatures_of(task, max_new_tokens: int = 64) -> Signatures:
     """Builds the signatures of a task.
 
     Args:
-        task: an `AlbertTextClassifier` or a `GPTCausalLM` with a preprocessor.
+        task: an `AlbertTextClassifier`, a `GPTTextClassifier` or a `GPTCausalLM` with a preprocessor.
         max_new_tokens: int, what `serving_default` of a language model generates at most. Defaults to 64.
 
     Returns:
@@ -55,14 +56,17 @@ def signatures_of(task, max_new_tokens: int = 64) -> Signatures:
             f"An export takes text, so the task needs its tokenizer. Received: {type(task).__name__} with "
             "preprocessor=None. Make the task with tokenizer=... ."
         )
-    if isinstance(task, AlbertTextClassifier):
-        return text_classifier_signatures(task)
+    if isinstance(task, AlbertTextClassifier | GPTTextClassifier):
+        return regression_signatures(task) if task.regression else text_classifier_signatures(task)
     if isinstance(task, GPTCausalLM):
         return causal_lm_signatures(task, max_new_tokens)
-    raise ValueError(f"Expected an AlbertTextClassifier or a GPTCausalLM to export. Received: {type(task).__name__}")
+    raise ValueError(
+        f"Expected a text classifier or a GPTCausalLM to export. Received: {type(task).__name__}, for which there are "
+        "no signatures yet."
+    )
 
 
-def text_classifier_signatures(task: AlbertTextClassifier) -> Signatures:
+def text_classifier_signatures(task: AlbertTextClassifier | GPTTextClassifier) -> Signatures:
     """`serving_default`: text to label, score, scores. `classify`: tf.Examples to classes and scores."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
@@ -79,6 +83,24 @@ def text_classifier_signatures(task: AlbertTextClassifier) -> Signatures:
     return Signatures(
         {"serving_default": serving_default, "classify": classify},
         {"serving_default": {"text": SAMPLE_TEXTS}, "classify": {"text": SAMPLE_TEXTS}},
+    )
+
+
+def regression_signatures(task: AlbertTextClassifier | GPTTextClassifier) -> Signatures:
+    """`serving_default`: text to value. `regress`: tf.Examples to outputs."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def serving_default(text):
+        return task.answer(text)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def regress(inputs):
+        features = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
+        return {"outputs": task.answer(features["text"])["value"]}
+
+    return Signatures(
+        {"serving_default": serving_default, "regress": regress},
+        {"serving_default": {"text": SAMPLE_TEXTS}, "regress": {"text": SAMPLE_TEXTS}},
     )
 
 

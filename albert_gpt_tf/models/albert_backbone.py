@@ -331,6 +331,32 @@ class AlbertBackbone(keras_nlp.models.Backbone):
         for layer in self.layers:
             layer.trainable = layer in per_layer
 
+    def with_per_layer_parameters(self, **per_layer):
+        """This backbone with other adapters or gates.
+
+        Args:
+            per_layer: `adapter_dim` (int or `None`) and `layer_gates` (bool), as for the constructor; what is left out
+                stays as it is.
+
+        Returns:
+            An `AlbertBackbone` with copies of the shared weights and new adapters and gates; this one if nothing
+            changes.
+
+        Example:
+            >>> backbone = AlbertBackbone.from_preset("albert-base-v2").with_per_layer_parameters(adapter_dim=64)
+        """
+        config = self.get_config()
+        if all(config[name] == value for name, value in per_layer.items()):
+            return self
+        changed = type(self).from_config({**config, **per_layer})
+        for old, new in zip(self._shared_weights(), changed._shared_weights(), strict=True):
+            new.assign(old)
+        return changed
+
+    def _shared_weights(self):
+        own = {id(weight) for layer in [*self.adapters, *self.gates] for weight in layer.weights}
+        return [weight for weight in self.weights if id(weight) not in own]
+
     def parameter_counts(self) -> dict[str, int]:
         """Counts the parameters of each kind.
 
@@ -350,8 +376,10 @@ class AlbertBackbone(keras_nlp.models.Backbone):
         """Loads one of our presets, or a checkpoint of another library: see `checkpoints.load.load_backbone`."""
         from albert_gpt_tf.checkpoints.load import load_backbone  # that folder imports this one
 
-        loaded = load_backbone(cls, preset, load_weights, **kwargs)
-        return loaded if loaded is not None else super().from_preset(str(preset), load_weights, **kwargs)
+        if (loaded := load_backbone(cls, preset, load_weights, **kwargs)) is not None:
+            return loaded
+        per_layer = {name: kwargs.pop(name) for name in ("adapter_dim", "layer_gates") if name in kwargs}
+        return super().from_preset(str(preset), load_weights, **kwargs).with_per_layer_parameters(**per_layer)
 
     def save_to_hugging_face(self, directory):
         """Writes a directory that Transformers loads: see `checkpoints.save_hugging_face`."""

@@ -1,5 +1,6 @@
 """Finds out which task a preset directory holds, and makes another task of it."""
 
+import inspect
 import json
 import logging
 from pathlib import Path
@@ -63,13 +64,14 @@ def load_task(preset: str) -> Task:
 def load_other_task(cls: type[Task], preset: str, load_weights: bool = True, **arguments: Any) -> Task | None:
     """Makes a task of the backbone and the tokenizer in the preset of another one, or of one with other labels.
 
-    The masked LM head comes along; another head is new, and one line of the log says so.
+    The masked LM head comes along, and where only the adapters or gates of the layers are new, so does every head;
+    another head is new, and one line of the log says so.
 
     Args:
         cls: class of the task to make.
         preset: str or Path, a preset directory.
         load_weights: bool; `False` gives a new model of the same shape. Defaults to `True`.
-        **arguments: arguments of `cls`, and `dtype` of the backbone.
+        **arguments: arguments of `cls`, and of the backbone `dtype`, `adapter_dim` and `layer_gates`.
 
     Returns:
         The task; `None` if the preset holds no other task with the same class of backbone.
@@ -83,19 +85,35 @@ def load_other_task(cls: type[Task], preset: str, load_weights: bool = True, **a
     if saved is None or saved.backbone_cls is not cls.backbone_cls:
         return None
     labels, saved_labels = arguments.get("labels"), config.get("labels")
-    if saved is cls and (labels is None or list(labels) == saved_labels):
+    is_same = saved is cls and (labels is None or list(labels) == saved_labels)
+    per_layer = {name: arguments.pop(name) for name in ("adapter_dim", "layer_gates") if name in arguments}
+    if is_same and not per_layer:
         return None
     of_backbone = {"dtype": arguments.pop("dtype")} if "dtype" in arguments else {}
     source = saved.from_preset(str(preset), load_weights, **of_backbone)
-    if not {"preprocessor", "tokenizer"} & set(arguments) and source.preprocessor is not None:
-        arguments["tokenizer"] = source.preprocessor.tokenizer
-    task = cls(source.backbone, **arguments)
-    if hasattr(task, "masked_lm_head") and hasattr(source, "masked_lm_head"):
-        task.masked_lm_head.set_weights(source.masked_lm_head.get_weights())
-    new = {"output_dense": "the output layer", "sentence_order_dense": "the sentence-order head"}
-    new = [description for attribute, description in new.items() if hasattr(task, attribute)]
-    if hasattr(task, "masked_lm_head") and not hasattr(source, "masked_lm_head"):
-        new.append("the masked LM head")
+    backbone = source.backbone.with_per_layer_parameters(**per_layer) if per_layer else source.backbone
+    if is_same:
+        own = inspect.signature(cls.__init__).parameters
+        of_source = {name: value for name, value in source.get_config().items() if name in own}
+        arguments = {**of_source, "preprocessor": source.preprocessor, **arguments, "backbone": backbone}
+        task = cls(**arguments)
+    else:
+        if not {"preprocessor", "tokenizer"} & set(arguments) and source.preprocessor is not None:
+            arguments["tokenizer"] = source.preprocessor.tokenizer
+        task = cls(backbone, **arguments)
+    heads = {
+        "output_dense": "the output layer",
+        "sentence_order_dense": "the sentence-order head",
+        "masked_lm_head": "the masked LM head",
+    }
+    new = []
+    for attribute, description in heads.items():
+        if not hasattr(task, attribute):
+            continue
+        if hasattr(source, attribute) and (is_same or attribute == "masked_lm_head"):
+            getattr(task, attribute).set_weights(getattr(source, attribute).get_weights())
+        else:
+            new.append(description)
     if new:
         logger.warning("%s: new, to be trained: %s. %s holds %s.", cls.__name__, " and ".join(new), preset, name)
     return task

@@ -48,6 +48,24 @@ def test_classifier_export_has_the_documented_signatures(classifier, tmp_path):
     }
 
 
+def test_regression_export_has_the_documented_signatures_and_the_values_of_the_task(classifier, tokenizer, tmp_path):
+    task = agt.AlbertTextClassifier(classifier.backbone, regression=True, tokenizer=tokenizer)
+    path = agt.exporters.export_saved_model(task, tmp_path / "stars")
+    assert specs(path) == {
+        "serving_default": ({"text": "string"}, {"value": "float32"}),
+        "regress": ({"inputs": "string"}, {"outputs": "float32"}),
+    }
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](text=tf.constant(TEXTS[:2]))["value"]
+    np.testing.assert_allclose(served, task.predict(TEXTS[:2], verbose=0), atol=1e-6)
+
+
+def test_gpt_classifier_export_gives_the_scores_of_the_task(causal_lm, tmp_path):
+    task = agt.GPTTextClassifier(causal_lm.backbone, labels=["fox", "dog"], tokenizer=causal_lm.preprocessor.tokenizer)
+    path = agt.exporters.export_saved_model(task, tmp_path / "animals")
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](text=tf.constant(TEXTS[:2]))["scores"]
+    np.testing.assert_allclose(served, task.predict(TEXTS[:2], verbose=0), atol=1e-6)
+
+
 def test_language_model_export_has_the_documented_signatures(causal_lm, tmp_path):
     path = agt.exporters.export_saved_model(causal_lm, tmp_path / "lm", max_new_tokens=4)
     text = {"text": "string", "text_bytes": "string", "token_count": "int32"}

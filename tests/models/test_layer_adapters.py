@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_gpt_tf.models.albert_backbone import AlbertBackbone
 from albert_gpt_tf.models.layer_adapters import Adapter, LayerGate
 from albert_gpt_tf.tasks.albert_text_classifier import AlbertTextClassifier
 
@@ -116,7 +117,7 @@ def test_parameters_are_counted_by_kind(make_albert, changes):
     adapters = 3 * (2 * 16 * 3 + 3 + 16) if "adapter_dim" in changes else 0
     gates = 3 * 16 if "layer_gates" in changes else 0
     shared = make_albert().count_params()
-    counts = dict(shared=shared, adapters=adapters, gates=gates, trainable=shared + adapters + gates)
+    counts = dict(shared_weights=shared, adapters=adapters, gates=gates, trainable=shared + adapters + gates)
     assert backbone.parameter_counts() == counts
     if changes:
         backbone.train_per_layer_parameters_only()
@@ -156,3 +157,19 @@ def test_xla_compiles_the_backbone_with_adapters(make_albert, albert_inputs, mak
     compiled = tf.function(backbone, jit_compile=True)(inputs)
     for name, expected in backbone(inputs).items():
         np.testing.assert_allclose(compiled[name], expected, atol=1e-5)
+
+
+def test_a_preset_gets_adapters_and_gates_that_change_nothing_at_first(make_albert, albert_inputs, make_ids, tmp_path):
+    plain = make_albert()
+    plain.save_to_preset(str(tmp_path / "plain"))
+    inputs = albert_inputs(make_ids(2, 6), [6, 4])
+    wider = AlbertBackbone.from_preset(tmp_path / "plain", adapter_dim=3, layer_gates=True)
+    assert len(wider.adapters) == len(wider.gates) == 2
+    np.testing.assert_array_equal(wider(inputs)["sequence_output"], plain(inputs)["sequence_output"])
+    # Its own preset has them; asking for the same again keeps their values, asking for others makes new ones.
+    wider.adapters[1].up.kernel.assign(np.ones(wider.adapters[1].up.kernel.shape))
+    wider.save_to_preset(str(tmp_path / "wider"))
+    again = AlbertBackbone.from_preset(tmp_path / "wider", adapter_dim=3)
+    np.testing.assert_array_equal(again(inputs)["pooled_output"], wider(inputs)["pooled_output"])
+    without = AlbertBackbone.from_preset(tmp_path / "wider", adapter_dim=None, layer_gates=False)
+    np.testing.assert_array_equal(without(inputs)["pooled_output"], plain(inputs)["pooled_output"])

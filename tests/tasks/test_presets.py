@@ -115,3 +115,11 @@ def test_another_directory_is_refused_by_name(content, tmp_path):
 def test_a_preset_of_the_other_task_is_refused(saved_classifier):
     with pytest.raises((ValueError, tf.errors.OpError)):
         GPTCausalLM.from_preset(str(saved_classifier[1]))
+
+
+def test_a_trained_classifier_gets_adapters_and_keeps_its_answers(saved_classifier, texts):
+    plain, path = saved_classifier
+    adapted = AlbertTextClassifier.from_preset(str(path), adapter_dim=4, layer_gates=True)
+    assert len(adapted.backbone.adapters) == adapted.backbone.num_layers and adapted.labels == plain.labels
+    ours, theirs = (task.predict(texts[:4], verbose=0) for task in (adapted, plain))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
