@@ -25,7 +25,7 @@ TENSORS = {"numpy", "tensorflow"}
 KERAS = {"keras", "keras_nlp"}
 MAY_IMPORT = {
     "text": (set(), TENSORS | KERAS | {"tensorflow_text", "sentencepiece"}),
-    "data": ({"text"}, TENSORS | {"absl", "rich", "sklearn"}),
+    "data": ({"text"}, TENSORS | {"absl", "rich", "sklearn", "apache_beam"}),
     "models": (set(), TENSORS | KERAS),
     "generation": ({"models"}, TENSORS),
     "tasks": ({"text", "models", "generation"}, TENSORS | KERAS),

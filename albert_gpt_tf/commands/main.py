@@ -12,6 +12,7 @@ from absl import flags, logging
 
 COMMANDS = {
     "quickstart": "train, export and serve two small models on the documentation of this machine",
+    "prepare": "tokenize text files into shards to pretrain on",
     "train": "train a model as a configuration says",
     "evaluate": "loss and accuracy of a model on a file",
     "predict": "classify texts",

@@ -28,6 +28,8 @@ import tensorflow as tf
 from albert_gpt_tf.data.files import matching_files
 from albert_gpt_tf.data.ngram_masking import MASKED_SHARE, mask_ngrams
 from albert_gpt_tf.data.sentence_pairs import SHORTEST, SentencePairs, sentence_pairs
+from albert_gpt_tf.data.shard_manifest import MANIFEST, read_manifest
+from albert_gpt_tf.data.token_shards import lines_in_order
 from albert_gpt_tf.data.whole_words import PieceTables, piece_tables
 
 _RELEASED_PREDICTIONS = 20
@@ -61,7 +63,8 @@ def albert_pretraining_batches(
             pattern (`corpus/*.txt`, `corpus/**/*.gz`), or a list of them. A file holds a sentence a line and a blank
             line between documents; one whose name ends in .gz is compressed. Files are read as a stream, in an order
             drawn for each epoch, and so are documents. Malformed UTF-8 is text for the tokenizer, which has a rule for
-            it. `data/sentences.py` splits raw text into sentences.
+            it. `data/sentences.py` splits raw text into sentences. Or the directory of token shards that `albert-gpt-tf
+            prepare --format=sentences` wrote with this tokenizer, whose text need not be tokenized again.
         tokenizer: an `AlbertTokenizer` or a `WordPieceTokenizer`.
         sequence_length: int, L, tokens of a row, at least 5.
         batch_size: int, B, rows of a batch.
@@ -189,21 +192,18 @@ def _epochs(
             "Expected a short_sequence_probability from 0 to 1. Received: "
             f"short_sequence_probability={short_sequence_probability}. Give a share of the documents."
         )
-    line_blocks = _line_blocks(documents_or_files)
+    if _are_token_shards(documents_or_files):
+        tokenized_lines = _lines_of_token_shards(documents_or_files, tokenizer)
+    else:
+        tokenized_lines = _tokenized(_line_blocks(documents_or_files), tokenizer)
     tables = piece_tables(tokenizer)
 
     def seeds_of_epoch(epoch: tf.Tensor) -> list[tf.Tensor]:
         return tf.unstack(tf.random.split(tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch), 4))
 
-    def tokenize(lines: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-        lines = tf.strings.regex_replace(lines, r"^\x{feff}", "")  # the byte order mark of a file
-        is_blank = tf.strings.regex_full_match(lines, _BLANK)
-        ids = tokenizer.tokenize(tf.where(is_blank, "", lines))
-        return ids.with_values(tf.cast(ids.values, tf.int32)), is_blank
-
     def pairs_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order_seed, pair_seed, _, _ = seeds_of_epoch(epoch)
-        lines = line_blocks(order_seed if is_shuffled else None).map(tokenize, num_parallel_calls=_PARALLEL)
+        lines = tokenized_lines(order_seed if is_shuffled else None)
         return sentence_pairs(lines, tables, sequence_length, pair_seed, short_sequence_probability, as_released)
 
     def rows_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -250,6 +250,36 @@ def _masked(
     }
     y = {"masked_lm": rows.targets, "sentence_order": pairs.sentence_order}
     return x, y, {"masked_lm": rows.weights, "sentence_order": tf.ones_like(pairs.length, tf.float32)}
+
+
+def _tokenized(line_blocks, tokenizer):
+    """A function from a seed, or None, to a dataset of lines as `sentence_pairs` takes them."""
+
+    def tokenize(lines: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        lines = tf.strings.regex_replace(lines, r"^\x{feff}", "")  # the byte order mark of a file
+        is_blank = tf.strings.regex_full_match(lines, _BLANK)
+        ids = tokenizer.tokenize(tf.where(is_blank, "", lines))
+        return ids.with_values(tf.cast(ids.values, tf.int32)), is_blank
+
+    return lambda seed: line_blocks(seed).map(tokenize, num_parallel_calls=_PARALLEL)
+
+
+def _are_token_shards(documents_or_files: Documents | Files) -> bool:
+    is_path = isinstance(documents_or_files, str | os.PathLike)
+    return is_path and tf.io.gfile.exists(os.path.join(os.fspath(documents_or_files), MANIFEST))
+
+
+def _lines_of_token_shards(directory: str | os.PathLike, tokenizer):
+    """As `_tokenized`, of documents that are tokenized already."""
+    manifest = read_manifest(directory, tokenizer)
+    if manifest["format"] != "sentences":
+        raise ValueError(
+            f"Expected token shards of sentences in {os.fspath(directory)}. Received: shards of {manifest['format']}. "
+            "Prepare them with --format=sentences."
+        )
+
+    # In blocks of the size that text is read in, so that the rows are those of the same text.
+    return lambda seed: lines_in_order(directory, manifest, seed, _LINES)
 
 
 def _line_blocks(documents_or_files: Documents | Files):

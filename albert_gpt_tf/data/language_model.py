@@ -11,21 +11,30 @@ _CHARACTERS_PER_CHUNK = 1_000_000
 _DOCUMENTS_PER_CHUNK = 64
 
 
-def token_stream(documents: Sequence[str], tokenizer) -> np.ndarray:
+def token_stream(documents: Sequence[str], tokenizer, end_id: int | None = None) -> np.ndarray:
     """Tokenizes documents into one vector in which an end of text stands before the first and after every document.
 
     Args:
         documents: list of str. Empty ones are left out.
-        tokenizer: a tokenizer with `tokenize` ([B] strings to a RaggedTensor of ids) and `end_of_text_id`.
+        tokenizer: a tokenizer with `tokenize` ([B] strings to a RaggedTensor of ids).
+        end_id: int or None, the end of text. Defaults to None: the tokenizer's `end_of_text_id`.
 
     Returns:
         int32 array of shape (tokens,): end, first document, end, second document, end, and so on.
+
+    Raises:
+        ValueError: neither `end_id` nor the tokenizer knows an end of text.
 
     Example:
 
     >>> tokens = token_stream(["One document.", "Another."], tokenizer)
     """
-    end = tokenizer.end_of_text_id
+    end = getattr(tokenizer, "end_of_text_id", None) if end_id is None else end_id
+    if end is None:
+        raise ValueError(
+            f"Expected an end of text to put between documents. Received: a {type(tokenizer).__name__} without one. "
+            "Give end_id, or a tokenizer whose vocabulary has such a token."
+        )
     parts = [np.array([end], np.int32)]
     for chunk in _chunks(documents):
         ids = tokenizer.tokenize(tf.constant(chunk, tf.string))
@@ -41,6 +50,8 @@ def causal_windows(
     batch_size: int,
     shuffle_seed: int | None = None,
     repeat: bool = False,
+    first_batch: int = 0,
+    end_id: int | None = None,
 ) -> tf.data.Dataset:
     """Cuts documents into batches of (token ids, next token ids) to train a causal language model on.
 
@@ -50,17 +61,19 @@ def causal_windows(
 
     Args:
         documents: list of str.
-        tokenizer: a tokenizer with `tokenize` and `end_of_text_id` (see `token_stream`).
+        tokenizer: a tokenizer with `tokenize` (see `token_stream`).
         sequence_length: int, tokens in a row of a batch.
         batch_size: int, rows in a batch.
         shuffle_seed: int or None. With a seed the windows come in an order drawn from the seed and the number of the
             epoch, the same on every run. Defaults to None: the order of the documents.
         repeat: bool. If True, epochs follow one another without end, each in an order of its own. If False, the
             dataset is one epoch, in the same order however often it is iterated. Defaults to False.
+        first_batch: int, batches at the beginning that are left out at no cost, to resume a run. Defaults to 0.
+        end_id: int or None, see `token_stream`.
 
     Returns:
         A dataset of (token_ids, next_token_ids), both int32 of shape (batch_size, sequence_length). It is
-        deterministic, so that `skip(n)` resumes it after n batches.
+        deterministic: what follows n batches is what `first_batch=n` begins with.
 
     Raises:
         ValueError: if the documents do not fill one batch.
@@ -70,7 +83,7 @@ def causal_windows(
     >>> dataset = causal_windows(documents, tokenizer, sequence_length=256, batch_size=16, shuffle_seed=0, repeat=True)
     >>> model.fit(dataset, steps_per_epoch=100)
     """
-    stream = token_stream(documents, tokenizer)
+    stream = token_stream(documents, tokenizer, end_id)
     window_count = (len(stream) - 1) // sequence_length
     steps = window_count // batch_size
     if steps == 0:
@@ -94,9 +107,10 @@ def causal_windows(
         batch = tf.gather(tokens, tf.ensure_shape(places, (batch_size, sequence_length + 1)))
         return batch[:, :-1], batch[:, 1:]
 
-    epochs = tf.data.Dataset.range(tf.int64.max if repeat else 1)
-    dataset = epochs.flat_map(batches_of_epoch).map(cut)
-    cardinality = tf.data.INFINITE_CARDINALITY if repeat else steps
+    first_epoch, first_step = divmod(first_batch, steps)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max if repeat else 1)
+    dataset = epochs.flat_map(batches_of_epoch).skip(first_step).map(cut)
+    cardinality = tf.data.INFINITE_CARDINALITY if repeat else max(0, steps - first_batch)
     return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
 
 
@@ -160,7 +174,9 @@ def pack_documents(dataset: tf.data.Dataset, sequence_length: int, end_id: int) 
     return dataset.scan(tf.constant([end_id], tf.int32), cut).unbatch()
 
 
-def evaluation_windows(documents: Sequence[str], tokenizer, sequence_length: int, batch_size: int) -> tf.data.Dataset:
+def evaluation_windows(
+    documents: Sequence[str], tokenizer, sequence_length: int, batch_size: int, end_id: int | None = None
+) -> tf.data.Dataset:
     """Cuts documents into batches in which every token, and every end of a document, is predicted exactly once.
 
     The sum of the weighted negative log-likelihoods over the dataset, in bits, divided by `count_bytes(documents)` is
@@ -168,9 +184,10 @@ def evaluation_windows(documents: Sequence[str], tokenizer, sequence_length: int
 
     Args:
         documents: list of str.
-        tokenizer: a tokenizer with `tokenize` and `end_of_text_id` (see `token_stream`).
+        tokenizer: a tokenizer with `tokenize` (see `token_stream`).
         sequence_length: int, tokens in a row of a batch.
         batch_size: int, rows in a batch.
+        end_id: int or None, see `token_stream`.
 
     Returns:
         A dataset of (token_ids, next_token_ids, weights): int32, int32 and float32 of shape (batch_size,
@@ -183,15 +200,14 @@ def evaluation_windows(documents: Sequence[str], tokenizer, sequence_length: int
 
     >>> dataset = evaluation_windows(documents, tokenizer, sequence_length=256, batch_size=16)
     """
-    stream = token_stream(documents, tokenizer)
+    stream = token_stream(documents, tokenizer, end_id)
     predictions = len(stream) - 1
     if predictions == 0:
         raise ValueError(f"Expected text to evaluate on, received {len(documents)} documents without any.")
     shape = (-1, batch_size, sequence_length)
     padding = -predictions % (batch_size * sequence_length)
     token_ids, next_token_ids = (
-        np.pad(part, (0, padding), constant_values=tokenizer.end_of_text_id).reshape(shape)
-        for part in (stream[:-1], stream[1:])
+        np.pad(part, (0, padding), constant_values=stream[0]).reshape(shape) for part in (stream[:-1], stream[1:])
     )
     weights = np.pad(np.ones(predictions, np.float32), (0, padding)).reshape(shape)
     return tf.data.Dataset.from_tensor_slices((token_ids, next_token_ids, weights))

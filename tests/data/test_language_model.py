@@ -55,6 +55,29 @@ def test_windows_in_order_are_the_stream_and_targets_are_shifted_by_one(tokenize
     assert np.concatenate([y.ravel() for _, y in rows]).tolist() == stream[1 : length + 1].tolist()
 
 
+@pytest.mark.parametrize("first_batch", [0, 1, 21, 22, 23, 50])
+def test_first_batch_leaves_out_what_skip_would(tokenizer, first_batch):
+    """22 batches are an epoch here."""
+    arguments = {"shuffle_seed": 1, "repeat": True}
+    whole = causal_windows(["abcdefgh" * 33], tokenizer, 4, 3, **arguments)
+    rest = causal_windows(["abcdefgh" * 33], tokenizer, 4, 3, first_batch=first_batch, **arguments)
+    for one, other in zip(batches(whole.skip(first_batch), 30), batches(rest, 30), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_end_of_text_of_ones_own(tokenizer):
+    assert token_stream(["ab"], tokenizer, end_id=7).tolist() == [7, 97, 98, 7]
+    [(ids, _, weights)] = batches(evaluation_windows(["ab"], tokenizer, 4, 1, end_id=7))
+    assert ids.tolist() == [[7, 97, 98, 7]] and weights.tolist() == [[1, 1, 1, 0]]
+    assert batches(causal_windows(["abcd"], tokenizer, 4, 1, end_id=7))[0][0].tolist() == [[7, 97, 98, 99]]
+
+
+def test_a_vocabulary_without_an_end_of_text_is_told(tokenizer, monkeypatch):
+    monkeypatch.setattr(ByteTokenizer, "end_of_text_id", None)
+    with pytest.raises(ValueError, match=r"Expected an end of text .* a ByteTokenizer without one. Give end_id"):
+        token_stream(["ab"], tokenizer)
+
+
 def test_batches_have_static_shape_type_and_a_known_number(tokenizer):
     dataset = causal_windows(DOCUMENTS, tokenizer, sequence_length=8, batch_size=4)
     assert dataset.element_spec == (tf.TensorSpec((4, 8), tf.int32), tf.TensorSpec((4, 8), tf.int32))
