@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.task = "text_classifier"
     config.seed = 0
-    config.precision = "float32"  # or mixed_bfloat16
+    config.precision = "float32"  # or mixed_bfloat16, mixed_float16
     config.preset = ""  # a preset directory to start from; empty: train a vocabulary and start from scratch
 
     config.data = ConfigDict()
@@ -44,15 +44,28 @@ def get_config() -> ConfigDict:
     config.token_dropout = 0.25  # share of tokens that become [MASK] in training
 
     config.batch_size = 32
-    config.micro_batches = 1
+    config.micro_batch_size = 0  # rows that a device computes at a time, to save memory; 0 for its whole share
     config.steps = 700
     config.validate_every = 350
+    config.patience = 0  # validations without a better loss after which the run ends; 0 for no such end
+    config.keep = "best"  # weights at the end: those of the best validation, or last
+    config.optimizer = "adamw"  # or lamb
     config.learning_rate = 1e-3
     config.warmup_steps = 50
-    config.decay = "linear"
+    config.decay = "linear"  # or constant, cosine, polynomial
+    config.power = 1.0  # of the polynomial decay
+    config.floor = 0.0  # learning rate that the decay ends at
     config.weight_decay = 0.1
+    config.beta_1 = 0.9
     config.beta_2 = 0.99
+    config.epsilon = 1e-8
+    config.bias_correction = True
     config.global_clipnorm = 1.0
+    config.non_finite = "stop"  # if a gradient is not finite, or skip: leave the step out
+    config.jit_compile = False  # XLA, on one device only
+    config.resume = True  # go on with the run in the working directory
+    config.checkpoint_every = 200
+    config.keep_checkpoints = 3
     config.log_every = 20
     config.tensorboard = False  # needs the extra tensorboard
     return config.lock()

@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> None:
     from albert_gpt_tf.data.language_model import count_bytes, evaluation_windows
     from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
     from albert_gpt_tf.tasks.load import load_task
-    from albert_gpt_tf.training.run import evaluate, labelled_dataset, with_mask
+    from albert_gpt_tf.training.batches import labelled_dataset, with_mask
+    from albert_gpt_tf.training.evaluation import evaluate
 
     task = load_task(_PRESET.value)
     if isinstance(task, GPTCausalLM):

@@ -10,6 +10,7 @@ import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.tasks.batches import as_dataset, weights_like
+from albert_gpt_tf.tasks.step_counts import StepCounts
 
 
 class Task(keras_nlp.models.Task):
@@ -34,6 +35,7 @@ class Task(keras_nlp.models.Task):
             for mean in self.names_of_means(name)
         }
         self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
+        self.step_counts = StepCounts()
 
     def output_names_of_losses(self) -> list[str]:
         """Names of the outputs that have a loss; `[""]` for a single output."""
@@ -59,6 +61,7 @@ class Task(keras_nlp.models.Task):
         optimizer="auto",
         *,
         micro_batches=1,
+        stop_at_non_finite=False,
         run_eagerly=False,
         jit_compile=False,
         steps_per_execution=1,
@@ -73,6 +76,8 @@ class Task(keras_nlp.models.Task):
                 replicas, use one that clips after the all-reduce (`albert_gpt_tf.training.optimizers.AdamW`).
             micro_batches: int, a batch is computed in so many equal parts, one after the other, to save memory. The
                 result is that of one part. Defaults to 1.
+            stop_at_non_finite: bool, whether the weights stay as they are from the first step on whose gradient is not
+                finite; needs an optimizer with `skip_non_finite`. Defaults to `False`.
             run_eagerly: bool, for debugging. Defaults to `False`.
             jit_compile: bool, XLA; on one device only. Defaults to `False`.
             steps_per_execution: int, on one device only. Defaults to 1.
@@ -98,6 +103,7 @@ class Task(keras_nlp.models.Task):
             optimizer = keras.optimizers.AdamW(5e-5)
         optimizer = keras.optimizers.get(optimizer)
         self.micro_batches = micro_batches
+        self.stop_at_non_finite = stop_at_non_finite
         self.refuse_what_cannot_work(optimizer, jit_compile, steps_per_execution)
         super().compile(
             optimizer=optimizer,
@@ -134,7 +140,7 @@ class Task(keras_nlp.models.Task):
     @property
     def metrics(self):
         # Keras asks before `__init__` has ended, too.
-        return [*self.means.values(), self.gradient_norm] if hasattr(self, "gradient_norm") else []
+        return [*self.means.values(), self.gradient_norm, self.step_counts] if hasattr(self, "step_counts") else []
 
     # === Steps ===
 
@@ -143,6 +149,8 @@ class Task(keras_nlp.models.Task):
         variables = [variable.value for variable in self.trainable_variables]
         replicas = tf.distribute.get_replica_context()
         totals = {name: replicas.all_reduce("SUM", tf.reduce_sum(w)) for name, w in weights.items()}
+        # NaN makes every gradient of the steps after a bad one NaN, and the optimizer skips them.
+        one_or_nan = self.step_counts.one_or_nan() if self.stop_at_non_finite else None
 
         def micro_step(x, targets, weights):
             """Gradients and sums of one part of this replica's batch, already divided by the global totals."""
@@ -150,6 +158,7 @@ class Task(keras_nlp.models.Task):
                 means = self.weighted_means(self(x, training=True), targets, weights, totals)
                 loss = self.sum_of_losses(means)
                 scaled = self.optimizer.scale_loss(loss)  # for float16; otherwise unchanged
+                scaled = scaled if one_or_nan is None else scaled * one_or_nan
             gradients = tape.gradient(scaled, variables)
             # Embeddings give IndexedSlices; a variable that is not used gives None.
             gradients = [
@@ -176,12 +185,27 @@ class Task(keras_nlp.models.Task):
             _, gradients, means = tf.while_loop(lambda i, *_: i < self.micro_batches, add_micro_step, start)
         # One update, outside any control flow: a strategy cannot merge replicas inside a loop or a branch.
         self.optimizer.apply(gradients, self.trainable_variables)
-        self.update_means(means, totals)
         norm = getattr(self.optimizer, "gradient_norm", None)  # known to optimizers that clip after the all-reduce
+        tells = replicas.all_reduce("SUM", self.sum_of_losses(means)) if norm is None else norm
+        is_finite = tf.math.is_finite(tells)
+        self.step_counts.update_state(self.count_tokens(x), is_finite)
+        # A step that was skipped counts for nothing; otherwise the numbers say what happened.
+        is_counted = is_finite if self.skips_non_finite() else True
+        self.update_means(means, totals, is_counted)
         if norm is None:
             return self.logs()
-        self.gradient_norm.update_state(norm)
+        self.gradient_norm.update_state(tf.where(is_counted, norm, 0.0), tf.cast(is_counted, "float32"))
         return self.logs(self.gradient_norm)
+
+    def skips_non_finite(self) -> bool:
+        """Whether a step whose gradient is not finite changes nothing."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        return getattr(optimizer, "skip_non_finite", False)
+
+    def count_tokens(self, x):
+        """Tokens of this replica's part of a batch, padding not included where a mask tells."""
+        mask = x.get("padding_mask") if isinstance(x, dict) else None
+        return 0 if mask is None else tf.math.count_nonzero(mask)
 
     def test_step(self, data):
         x, targets, weights = self.by_output(data)
@@ -226,12 +250,13 @@ class Task(keras_nlp.models.Task):
         """The loss of all outputs, from a dict of means by name."""
         return tf.add_n([means[self.names_of_means(name)[0]] for name in self.output_names_of_losses()])
 
-    def update_means(self, means, totals):
-        """Adds the global means of a batch to the epoch's, weighted by the batch's totals."""
+    def update_means(self, means, totals, is_counted=True):
+        """Adds the global means of a batch to the epoch's, weighted by the batch's totals, or by 0."""
         replicas = tf.distribute.get_replica_context()
         for name, total in totals.items():
             for mean in self.names_of_means(name):
-                self.means[mean].update_state(replicas.all_reduce("SUM", means[mean]), sample_weight=total)
+                value = tf.where(is_counted, replicas.all_reduce("SUM", means[mean]), 0.0)
+                self.means[mean].update_state(value, sample_weight=tf.where(is_counted, total, 0.0))
 
     def logs(self, *more):
         """What `fit` shows. Under several workers Keras reduces logs over an axis, which a scalar does not have."""

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from albert_gpt_tf.training.clusters import cluster_resolver
+
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -12,14 +14,15 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         name: str, one of
             `"one_device"`: the first GPU, or the CPU;
             `"mirrored"`: all GPUs of this machine, or all logical CPU devices;
-            `"multi_worker"`: the machines that the environment variable TF_CONFIG lists, this process being one;
+            `"multi_worker"`: the processes that TF_CONFIG, Slurm or Kubernetes lists, this one among them, see
+                `find_cluster`;
             `"tpu"`: the TPU that the environment names (written to the documentation, not tested: no TPU at hand).
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: the name is not known, or TF_CONFIG is missing for `"multi_worker"`.
+        ValueError: the name is not known, or there is no cluster for `"multi_worker"`.
 
     Example:
         >>> make_strategy("one_device").num_replicas_in_sync
@@ -31,14 +34,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multi_worker":
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        if not resolver.cluster_spec().as_dict().get("worker"):
-            raise ValueError(
-                'The strategy "multi_worker" needs the environment variable TF_CONFIG with the addresses of all '
-                "workers and the index of this one. Received: no workers. See "
-                "https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable"
-            )
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster_resolver())
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
         return tf.distribute.TPUStrategy(resolver)

@@ -10,9 +10,19 @@ import pytest
 from ml_collections import ConfigDict
 
 import albert_gpt_tf.configs
-from albert_gpt_tf.training import run
+from albert_gpt_tf import training
+from albert_gpt_tf.training import batches, plans, run, settings
 from albert_gpt_tf.training.schedules import DECAYS
 
+# Every recipe has what these read; what the functions of a task read, its own recipes.
+OF_EVERY_RUN = [run, settings]
+OF_A_TASK = {
+    "text_classifier": [plans.text_classifier, plans.make_plan, batches.labelled_splits, batches.training_batches],
+    "causal_lm": [plans.causal_lm, plans.make_plan, batches.document_splits],
+    "albert_pretraining": [
+        plans.albert_pretraining, plans._pretraining_tokenizer, plans.make_plan, batches.document_splits,
+    ],
+}  # fmt: skip
 RECIPES = sorted(Path(albert_gpt_tf.configs.__file__).parent.glob("[!_]*.py"))
 
 
@@ -24,18 +34,15 @@ def recipe(request):
     return module
 
 
-def keys_read(function_names):
-    """Dotted names of everything that functions of training/run.py read from `config`, and from `data` as its part."""
-    keys = set()
-    for name in function_names:
-        tree = ast.parse(inspect.getsource(getattr(run, name)))
-        for node in ast.walk(tree):
+def keys_read(sources):
+    """Dotted names of everything that modules or functions read from `config`, and from `data` as its part."""
+    keys = {*settings.CHOICES, *settings.AT_LEAST_ONE, *settings.AT_LEAST_ZERO}  # `check_settings` reads them by name
+    for source in sources:
+        for node in ast.walk(ast.parse(inspect.getsource(source))):
             dotted = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
             if match := re.fullmatch(r"(config|data)((?:\.[a-z_0-9]+)+)", dotted):
-                keys.add(("data" if match[1] == "data" else "") + match[2])
-            if isinstance(node, ast.For) and "config[" in ast.unparse(node):  # for name in (...): config[name]
-                keys |= {f".{constant.value}" for constant in node.iter.elts}
-    return {key.removeprefix(".") for key in keys}
+                keys.add((("data" if match[1] == "data" else "") + match[2]).removeprefix("."))
+    return {key for key in keys if not key.endswith((".to_json_best_effort", ".to_dict"))}
 
 
 def test_there_are_recipes_for_both_tasks():
@@ -67,29 +74,25 @@ def test_two_calls_share_nothing(recipe):
 
 def test_every_key_that_training_reads_exists(recipe):
     config = recipe.get_config()
-    functions = {
-        "text_classifier": ["train_text_classifier", "labelled_splits", "training_batches"],
-        "causal_lm": ["train_causal_lm", "document_splits"],
-    }
-    own = functions[config.task]
-    read = keys_read(["train", "check_settings", "steps_between_validations", "learning_rate", "fit", *own])
-    assert {"steps", "batch_size", "data.source", "backbone.to_dict"} <= read  # the search finds what it should
+    read = keys_read([*OF_EVERY_RUN, *OF_A_TASK[config.task]])
+    assert {"steps", "batch_size", "data.source", "checkpoint_every"} <= read  # the search finds what it should
     for key in read - {"data"}:
         value = config
         for part in key.split("."):
-            assert hasattr(value, part), f"training/run.py reads config.{key}"
+            assert hasattr(value, part), f"training reads config.{key}"
             value = getattr(value, part)
-    assert all(split in config.data for split in run.SPLITS)
+    assert all(split in config.data for split in batches.SPLITS)
 
 
 def test_every_key_of_a_recipe_is_read(recipe):
     """A setting without effect misleads."""
-    source = inspect.getsource(run)
+    folder = Path(training.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
     config = recipe.get_config()
     for name in config:
         assert f"config.{name}" in source or f'"{name}"' in source, name
     for name in config.data:
-        assert f"data.{name}" in source or name in run.SPLITS, name
+        assert f"data.{name}" in source or name in batches.SPLITS, name
 
 
 def test_the_numbers_go_together(recipe):
@@ -97,11 +100,15 @@ def test_the_numbers_go_together(recipe):
     assert config.decay in DECAYS
     assert config.sequence_length <= config.backbone.max_sequence_length
     assert config.backbone.hidden_dim % config.backbone.num_heads == 0
-    run.check_settings(config, type("Strategy", (), {"num_replicas_in_sync": 1}))
+    settings.check_settings(config, type("Strategy", (), {"num_replicas_in_sync": 1}))
 
 
 def test_the_backbone_takes_every_size(recipe):
     config = recipe.get_config()
-    backbone_cls = {"text_classifier": run.AlbertTextClassifier, "causal_lm": run.GPTCausalLM}[config.task].backbone_cls
-    parameters = inspect.signature(backbone_cls.__init__).parameters
+    task_cls = {
+        "text_classifier": plans.AlbertTextClassifier,
+        "causal_lm": plans.GPTCausalLM,
+        "albert_pretraining": plans.AlbertPretrainer,
+    }[config.task]
+    parameters = inspect.signature(task_cls.backbone_cls.__init__).parameters
     assert set(config.backbone) <= set(parameters)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,11 +69,32 @@ def gpt_config(**changes):
     return config
 
 
+def pretraining_config(**changes):
+    config = albert_config()
+    with config.unlocked():
+        for name in ("dropout", "token_dropout"):
+            del config[name]
+        config.update(
+            task="albert_pretraining",
+            vocabulary="",
+            max_predictions=0,
+            short_sequence_probability=0.1,
+            shuffle_buffer=64,
+            optimizer="lamb",
+        )
+    config.update_from_flattened_dict(changes)
+    return config
+
+
 @pytest.fixture(scope="session")
 def tiny():
-    """What makes tiny runs: `albert_config`, `gpt_config`, `labelled_rows` and `write_tsv`."""
+    """What makes tiny runs: configurations of the three tasks, `labelled_rows` and `write_tsv`."""
     return SimpleNamespace(
-        albert_config=albert_config, gpt_config=gpt_config, labelled_rows=labelled_rows, write_tsv=write_tsv
+        albert_config=albert_config,
+        gpt_config=gpt_config,
+        pretraining_config=pretraining_config,
+        labelled_rows=labelled_rows,
+        write_tsv=write_tsv,
     )
 
 
@@ -90,6 +112,11 @@ def files(tmp_path_factory):
     for split, count in {"train_text": 60, "test_text": 5}.items():
         documents = "\n\n".join(text for text, _ in labelled_rows(count, 3))
         (folder / f"{split}.txt").write_text(documents, encoding="utf-8")
+        paths[split] = str(folder / f"{split}.txt")
+    for split, count in {"train_sentences": 120, "test_sentences": 30}.items():
+        lines = [text for text, _ in labelled_rows(count, 4)]
+        documents = ["\n".join(lines[start : start + 5]) for start in range(0, count, 5)]
+        (folder / f"{split}.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
         paths[split] = str(folder / f"{split}.txt")
     return SimpleNamespace(**paths)
 
@@ -158,12 +185,31 @@ def train_on_two_workers():
 
 
 @pytest.fixture
+def signal_at():
+    """The function (arguments of train_in_process.py, number, ready): starts it, sends a signal when `ready()`, and
+    returns the status and the errors."""
+
+    def run(arguments, number, ready, timeout=120):
+        process = start([str(SCRIPT), *arguments])
+        try:
+            end = time.monotonic() + timeout
+            while not ready() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.001)
+            process.send_signal(number)
+            errors = process.communicate(timeout=timeout)[1]
+            return process.returncode, errors
+        finally:
+            process.kill()
+            process.wait()
+
+    return run
+
+
+@pytest.fixture
 def interrupt_once(popen_that_takes_ctrl_c):
     """The function (arguments, ready): starts Python, sends Ctrl-C when `ready()`, returns status and errors."""
 
     def run(arguments, ready, timeout=120):
-        import time
-
         process = start(arguments, popen_that_takes_ctrl_c, CUDA_VISIBLE_DEVICES="-1")
         try:
             end = time.monotonic() + timeout

@@ -7,12 +7,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from albert_gpt_tf.commands.train_plan import plan_rows
 from albert_gpt_tf.data.files import DataError, read_labelled_file, read_text_file
 from albert_gpt_tf.data.language_model import count_bytes, evaluation_windows
 from albert_gpt_tf.tasks.load import load_task
-from albert_gpt_tf.training import run
-from albert_gpt_tf.training.run import evaluate, labelled_dataset, train
+from albert_gpt_tf.training import batches, callbacks, plans, run
+from albert_gpt_tf.training.batches import labelled_dataset
+from albert_gpt_tf.training.callbacks import NonFiniteError
+from albert_gpt_tf.training.evaluation import evaluate
+from albert_gpt_tf.training.run import train
+from albert_gpt_tf.training.settings import learning_rate
 from albert_gpt_tf.training.strategies import make_strategy
 
 ONE_DEVICE = make_strategy("one_device")
@@ -20,6 +26,7 @@ TRAINING_FIELDS = {
     "step", "loss", "accuracy", "gradient_norm", "learning_rate", "tokens_per_second", "model_flops_utilisation",
     "peak_memory_mb", "seconds_left",
 }  # fmt: skip
+LEFT = {"config.json", "metrics.jsonl", "checkpoints", "results.json", "preset"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +37,12 @@ def fast_peak(monkeypatch):
 @pytest.fixture(scope="module")
 def classifier_config(tiny, files):
     return tiny.albert_config(
-        **{"data.train": files.train, "data.validation": files.validation, "data.test": files.test, "micro_batches": 2}
+        **{
+            "data.train": files.train,
+            "data.validation": files.validation,
+            "data.test": files.test,
+            "micro_batch_size": 4,
+        }
     )
 
 
@@ -60,7 +72,7 @@ def metrics(workdir):
 
 def test_a_classifier_run_leaves_its_configuration_metrics_results_and_preset(classifier_run, classifier_config):
     workdir, results = classifier_run
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "results.json", "preset"}
+    assert {path.name for path in workdir.iterdir()} == LEFT
     assert json.loads((workdir / "results.json").read_text()) == results
     assert set(results) == {f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "accuracy")}
     assert json.loads((workdir / "config.json").read_text()) == classifier_config.to_dict()
@@ -68,11 +80,13 @@ def test_a_classifier_run_leaves_its_configuration_metrics_results_and_preset(cl
 
 def test_tensorboard_has_the_losses_on_request(tiny, files, tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    config = tiny.gpt_config(**{"data.train": files.train_text, "tensorboard": True})
+    splits = {"data.train": files.train_text, "data.validation": files.test_text}
+    config = tiny.gpt_config(**splits, tensorboard=True)
     train(config, tmp_path, ONE_DEVICE)
-    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "train"))
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    assert "epoch_loss" in events.Tags()["tensors"]
+    assert {"loss", "learning_rate", "val_loss", "sample"} <= set(events.Tags()["tensors"])
+    assert [event.step for event in events.Tensors("loss")] == [2, 4]
 
 
 def test_metrics_of_a_run_have_every_field(classifier_run, classifier_config):
@@ -81,9 +95,10 @@ def test_metrics_of_a_run_have_every_field(classifier_run, classifier_config):
     training = [line for line in lines if "loss" in line]
     assert all(set(line) == TRAINING_FIELDS for line in training)
     assert [line["step"] for line in lines] == [2, 2, 4, 4]  # a line of validation after one of training
-    assert lines[-1]["val_loss"] == pytest.approx(results["validation_loss"], abs=1e-5)
+    best = min(line["val_loss"] for line in lines if "val_loss" in line)
+    assert best == pytest.approx(results["validation_loss"], abs=1e-5)
     assert training[-1]["learning_rate"] == 0 and training[-1]["seconds_left"] == 0
-    assert training[0]["learning_rate"] == pytest.approx(run.learning_rate(classifier_config)(2).numpy())
+    assert training[0]["learning_rate"] == pytest.approx(learning_rate(classifier_config)(2).numpy())
     assert all(line["model_flops_utilisation"] > 0 for line in training)
 
 
@@ -121,7 +136,7 @@ def test_pairs_of_texts_with_columns_of_their_own_names(tiny, files, tmp_path):
 
 def test_a_language_model_run_gives_bits_per_byte_of_its_preset(gpt_run, files):
     workdir, results = gpt_run
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "results.json", "preset"}
+    assert {path.name for path in workdir.iterdir()} == LEFT
     assert set(results) == {"test_loss", "test_accuracy", "test_bits_per_byte"}
     assert 0 < results["test_bits_per_byte"] < 9
     task = load_task(workdir / "preset")
@@ -161,6 +176,115 @@ def test_a_language_model_goes_on_from_a_preset(gpt_run, gpt_config, tmp_path):
     assert train(config, tmp_path, ONE_DEVICE) == pytest.approx(results, abs=1e-5)
 
 
+# === Pretraining ===
+
+
+@pytest.mark.parametrize("source", ["files", "docstrings"])
+def test_a_pretraining_run_measures_both_heads_and_its_preset_keeps_the_tokenizer(
+    tiny, files, tmp_path, monkeypatch, source
+):
+    documents = {"train": ["It rained. It rains. It will rain."] * 20, "validation": ["Red is one. Green is two."] * 9}
+    monkeypatch.setattr(batches, "language_model_documents", lambda: documents)
+    paths = {"data.source": source, "vocabulary_size": 40}
+    if source == "files":
+        # A pattern, of one file here.
+        paths |= {"data.train": files.train_sentences.replace(".txt", ".tx*"), "data.validation": files.test_sentences}
+    config = tiny.pretraining_config(**paths)
+    results = train(config, tmp_path, ONE_DEVICE)
+    heads = {f"{head}_{what}" for head in ("masked_lm", "sentence_order") for what in ("loss", "accuracy")}
+    assert set(results) == {f"validation_{name}" for name in {"loss", *heads}}
+    losses = [results[f"validation_{head}_loss"] for head in ("masked_lm", "sentence_order")]
+    assert results["validation_loss"] == pytest.approx(sum(losses), abs=1e-5)
+    training = [line for line in metrics(tmp_path) if "loss" in line]
+    assert {"masked_lm_accuracy", "sentence_order_accuracy", "gradient_norm"} <= set(training[0])
+    task = load_task(tmp_path / "preset")
+    assert type(task).__name__ == "AlbertPretrainer"
+    assert task.preprocessor.tokenizer.vocabulary_size() == task.backbone.vocabulary_size <= 40
+
+
+# === Gradients that are not finite ===
+
+BAD_STEP = 4
+
+
+@pytest.fixture
+def bad_batch(monkeypatch):
+    """Makes the weights of the batch of step `BAD_STEP` NaN."""
+
+    def make_plan(config, strategy, original=run.make_plan):
+        plan = original(config, strategy)
+
+        def batches(first_step):
+            def spoil(step, batch):
+                x, y = batch
+                weights = tf.where(tf.equal(step, BAD_STEP - 1), float("nan"), 1.0) * tf.ones(tf.shape(y))
+                return x, y, weights
+
+            return plan.batches(first_step).enumerate(first_step).map(spoil)
+
+        return plan._replace(batches=batches)
+
+    monkeypatch.setattr(run, "make_plan", make_plan)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_leaves_its_batch(tiny, files, tmp_path, bad_batch):
+    config = tiny.gpt_config(**{"data.train": files.train_text}, steps=9, log_every=3, validate_every=0)
+    message = r"finite gradient. Received: one that is not, at step 4;.*non_finite_batch"
+    with pytest.raises(NonFiniteError, match=message):
+        train(config, tmp_path, ONE_DEVICE)
+    with np.load(tmp_path / "non_finite_batch.npz") as batch:
+        assert set(batch) == {"x/token_ids", "x/padding_mask", "y", "sample_weight"}
+        assert np.isnan(batch["sample_weight"]).all()
+        np.testing.assert_array_equal(batch["x/token_ids"][:, 1:], batch["y"][:, :-1])
+    assert [line["step"] for line in metrics(tmp_path)] == [3]  # the line of step 6 would be of steps without effect
+
+
+def test_skipped_steps_are_left_out_of_the_log_and_counted(tiny, files, tmp_path, bad_batch):
+    config = tiny.gpt_config(**{"data.train": files.train_text}, steps=9, log_every=3, validate_every=0)
+    config.non_finite = "skip"
+    train(config, tmp_path, ONE_DEVICE)
+    lines = metrics(tmp_path)
+    assert [line["step"] for line in lines] == [3, 6, 9]
+    assert [line.get("skipped_steps") for line in lines] == [None, 1, None]
+    assert all(np.isfinite([line["loss"], line["gradient_norm"]]).all() for line in lines)
+
+
+# === The best weights, and an early end ===
+
+
+def test_a_run_ends_early_when_validation_gets_no_better_and_keeps_the_best_weights(tiny, files, tmp_path, monkeypatch):
+    losses = iter([3.0, 2.0, 2.5, 2.5, 1.0])
+
+    def evaluate(task, batches):
+        return {"loss": next(losses)}
+
+    monkeypatch.setattr(callbacks, "evaluate", evaluate)
+    splits = {"data.train": files.train_text, "data.validation": files.test_text}
+    config = tiny.gpt_config(**splits, steps=10, validate_every=2, patience=2, log_every=2, keep_checkpoints=1)
+    train(config, tmp_path, ONE_DEVICE)
+    lines = metrics(tmp_path)
+    assert [line["val_loss"] for line in lines if "val_loss" in line] == [3.0, 2.0, 2.5, 2.5]
+    assert lines[-1]["step"] == 8
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000004", "step-00000008"]  # the best one, and the newest
+    saved = load_task(tmp_path / "preset")
+    values = tf.train.load_checkpoint(str(tmp_path / "checkpoints" / "step-00000004" / "variables"))
+    numbers = {values.get_tensor(name).tobytes() for name in values.get_variable_to_shape_map() if name[0] != "_"}
+    assert all(weight.numpy().tobytes() in numbers for weight in saved.backbone.trainable_weights)
+
+
+# === The plan ===
+
+
+def test_two_steps_of_a_plan_write_nothing(classifier_config, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = plan_rows(classifier_config, ONE_DEVICE)
+    assert rows["epochs"] == "0.80 of 40 rows" and rows["replicas and micro-batches"].startswith("1 × 2 of 4 rows")
+    assert rows["steps"] == "4, 512 tokens with padding"
+    assert "memory, together" in rows and float(rows["loss of the second step"]) < 1
+    assert not list(tmp_path.iterdir())
+
+
 # === Mistakes: an error before any work ===
 
 
@@ -171,8 +295,9 @@ def no_work(monkeypatch):
     def work(*arguments, **more):
         raise AssertionError("work began")
 
-    for name in ("train_sentencepiece", "train_byte_level_bpe", "fit"):
-        monkeypatch.setattr(run, name, work)
+    for name in ("train_sentencepiece", "train_byte_level_bpe"):
+        monkeypatch.setattr(plans, name, work)
+    monkeypatch.setattr(run, "fit", work)
 
 
 @pytest.mark.parametrize(
@@ -215,16 +340,21 @@ def test_a_single_label_is_an_error_before_the_first_step(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "texts"}, r"config.task must be one of \['causal_lm', 'text_classifier'\]. Received.*'texts'"),
-        ({"micro_batches": 3}, "batch_size must be divisible by replicas .* batch_size=8, replicas=1, micro_batches=3"),
-        ({"micro_batches": 0}, "config.micro_batches must be 1 or more. Received: micro_batches=0"),
+        ({"task": "texts"}, r"config.task must be one of \['albert_pretraining', .*\]. Received.*'texts'"),
+        ({"micro_batch_size": 3}, "batch_size must be divisible by .* batch_size=8, replicas=1, micro_batch_size=3"),
+        ({"micro_batch_size": -1}, "config.micro_batch_size must be 0 or more. Received: micro_batch_size=-1"),
+        ({"optimizer": "adam"}, r"config.optimizer must be one of \('adamw', 'lamb'\). Received.*'adam'"),
+        ({"precision": "float16"}, "config.precision must be one of"),
+        ({"non_finite": "ignore"}, "config.non_finite must be one of"),
+        ({"patience": 2, "validate_every": 0}, "config.patience counts validations"),
+        ({"checkpoint_every": 0}, "config.checkpoint_every must be 1 or more"),
         ({"batch_size": 0}, "config.batch_size must be 1 or more"),
         ({"log_every": 0}, "config.log_every must be 1 or more"),
         ({"validate_every": 3}, "steps must be a multiple of config.validate_every. Received: steps=4"),
         ({"warmup_steps": 9}, "warmup_steps must be between 0 and total_steps"),
         ({"decay": "square"}, "decay must be one of"),
         ({"data.train": ""}, "config.data.train must name a file when config.data.source is 'files'"),
-        ({"data.source": "file"}, r"config.data.source must be 'docstrings' or 'files'. Received.*'file'"),
+        ({"data.source": "file"}, r"config.data.source must be one of \('docstrings', 'files'\). Received.*'file'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tiny, files, tmp_path, no_work, changes, message):
@@ -260,6 +390,7 @@ def test_a_mistake_leaves_an_earlier_run_as_it_was(classifier_run, classifier_co
     before = (workdir / "metrics.jsonl").read_text()
     config = classifier_config.copy_and_resolve_references()
     config.data.train = str(tmp_path / "none.tsv")
+    config.resume = False
     with pytest.raises(DataError):
         train(config, workdir, ONE_DEVICE)
     assert (workdir / "metrics.jsonl").read_text() == before
@@ -301,7 +432,9 @@ def test_an_error_in_fit_is_not_hidden_by_the_progress_bar(classifier_config, tm
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_with_130_and_no_preset(tiny, files, tmp_path, interrupt_once):
     config = tmp_path / "endless.py"
-    settings = tiny.albert_config(**{"data.train": files.train, "steps": 10**6, "validate_every": 0}).to_json()
+    settings = tiny.albert_config(
+        **{"data.train": files.train, "steps": 10**6, "checkpoint_every": 10**6, "validate_every": 0}
+    ).to_json()
     config.write_text(
         "import json\nfrom ml_collections import ConfigDict\n\n\n"
         f"def get_config():\n    return ConfigDict(json.loads({settings!r})).lock()\n"
@@ -315,4 +448,6 @@ def test_ctrl_c_ends_a_run_with_130_and_no_preset(tiny, files, tmp_path, interru
     assert status == 130, errors
     assert errors.splitlines()[-1] == "albert-gpt-tf: stopped"
     assert "Traceback" not in errors
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl"}
+    assert {path.name for path in workdir.iterdir()} == LEFT - {"results.json", "preset"}
+    [checkpoint] = (workdir / "checkpoints").iterdir()
+    assert f"Stopped after step {int(checkpoint.name[5:])} by SIGINT: the same command goes on from there." in errors

@@ -5,8 +5,8 @@ Logical devices and TF_CONFIG must be set before TensorFlow starts, so tests run
     python train_in_process.py --replicas=2 one_device:classifier:1 mirrored:classifier:2 mirrored:causal_lm:4:dropout
 
 A case is strategy:task:micro_batches, and optionally `dropout` (some), `keras` (the stock AdamW) or `keras_forced` (the
-same, past the check that refuses it). Under `multi_worker` every worker runs the same cases. With --workdir a whole
-`train(config)` follows under the last strategy, where --config is a configuration as JSON.
+same, past the check that refuses it). Under `multi_worker` every worker runs the same cases. Whole runs of
+`train(config)` follow under the last strategy, one for each pair of --workdir and --config, a configuration as JSON.
 """
 
 import argparse
@@ -24,9 +24,10 @@ EVALUATION_ROWS = 17
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--replicas", type=int, default=1)
-    parser.add_argument("--workdir")
-    parser.add_argument("--config")
-    parser.add_argument("cases", nargs="+")
+    parser.add_argument("--workdir", action="append", default=[])
+    parser.add_argument("--config", action="append", default=[])
+    parser.add_argument("--strategy", default="one_device", help="of the runs, if there are no cases")
+    parser.add_argument("cases", nargs="*")
     arguments = parser.parse_args()
 
     import tensorflow as tf
@@ -36,13 +37,14 @@ def main():
 
     from albert_gpt_tf.training.strategies import is_chief, make_strategy
 
-    strategies = {}
+    name = arguments.strategy
+    strategies = {} if arguments.cases else {name: make_strategy(name)}
     for case in arguments.cases:
         name = case.split(":")[0]
         strategies[name] = strategies.get(name) or make_strategy(name)
     results = {case: run_case(strategies[case.split(":")[0]], *case.split(":")[1:]) for case in arguments.cases}
-    if arguments.workdir:
-        results["train"] = train_from_config(arguments.config, arguments.workdir, strategies[name])
+    for config, workdir in zip(arguments.config, arguments.workdir, strict=True):
+        results["train"] = train_from_config(config, workdir, strategies[name])
     results["is_chief"] = is_chief(strategies[name])
     results["replicas"] = strategies[name].num_replicas_in_sync
     print(json.dumps(results), flush=True)
@@ -52,8 +54,8 @@ def run_case(strategy, task_name, micro_batches, variant=""):
     import keras
     import numpy as np
 
+    from albert_gpt_tf.training.batches import shard_by_data
     from albert_gpt_tf.training.optimizers import AdamW
-    from albert_gpt_tf.training.run import shard_by_data
     from albert_gpt_tf.training.schedules import WarmupSchedule
 
     keras.utils.set_random_seed(0)
@@ -178,9 +180,10 @@ def weighted_tokens():
 def train_from_config(config, workdir, strategy):
     from ml_collections import ConfigDict
 
-    from albert_gpt_tf.training.run import train
+    from albert_gpt_tf.training import run
 
-    return train(ConfigDict(json.loads(config)).lock(), workdir, strategy)
+    run.measured_peak_flops = lambda dtype: 1e9  # a second or two, and only for the log
+    return run.train(ConfigDict(json.loads(config)).lock(), workdir, strategy)
 
 
 if __name__ == "__main__":
