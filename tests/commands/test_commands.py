@@ -100,7 +100,7 @@ def test_a_model_of_the_other_kind_is_a_clear_error(run, presets, name, preset):
     result = run(name, f"--preset={getattr(presets, preset)}", "red")
     assert result.status == 1
     assert result.errors.count("\n") == 1
-    kinds = {"generate": ("GPTCausalLM", "AlbertTextClassifier"), "predict": ("AlbertTextClassifier", "GPTCausalLM")}
+    kinds = {"generate": ("GPTCausalLM", "AlbertTextClassifier"), "predict": ("text classifier", "GPTCausalLM")}
     assert all(kind in result.errors for kind in kinds[name])
 
 
