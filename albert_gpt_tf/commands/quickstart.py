@@ -2,7 +2,7 @@
 
     albert-gpt-tf quickstart --workdir=quickstart_output
 
-Nothing is downloaded. It takes about 7 minutes on 2 CPU cores and ends with a table of what it measured, where the
+Nothing is downloaded. It takes about 8 minutes on 2 CPU cores and ends with a table of what it measured, where the
 files are, and `report.html`. ALBERT learns which library a docstring comes from (library names masked), GPT to write
 docstrings. Needs the extra `quickstart` (baselines, plots, LiteRT): pip install 'albert-gpt-tf[quickstart]'
 """
