@@ -47,7 +47,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, popen_that_takes_ctrl_c):
         for _ in range(3):  # one is enough, unless it comes in a place where Python ignores exceptions (`__del__`)
             process.send_signal(signal.SIGINT)
             try:
-                process.communicate(timeout=40)
+                process.communicate(timeout=15)
                 break
             except subprocess.TimeoutExpired:
                 pass

@@ -7,6 +7,8 @@ import sentencepiece
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from albert_gpt_tf.text.sentencepiece_op import SentencepieceTokenizer
+
 TEXT = tf.TensorSpec([None], tf.string, "text")
 
 
@@ -21,7 +23,7 @@ class ToyModel(tf.Module):
             sentence_iterator=lines, model_writer=trained, vocab_size=60, minloglevel=2
         )
         self.fast_tokenizer = tf_text.FastSentencepieceTokenizer(trained.getvalue())
-        self.tokenizer = tf_text.SentencepieceTokenizer(trained.getvalue())
+        self.tokenizer = SentencepieceTokenizer(trained.getvalue())
         animals = tf.lookup.KeyValueTensorInitializer(["fox", "dog"], tf.constant([1, 2], tf.int64))
         self.animals = tf.lookup.StaticHashTable(animals, 0)
         self.table = tf.Variable(tf.random.stateless_normal([60, 16], [1, 2]))

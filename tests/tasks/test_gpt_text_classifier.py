@@ -356,9 +356,10 @@ def test_a_trained_classifier_comes_back_without_its_run_and_trains_on(make, tmp
     task.save_to_preset(str(tmp_path / "preset"))
     again = GPTTextClassifier.from_preset(str(tmp_path / "preset"))
     np.testing.assert_allclose(again.predict(TEXTS, verbose=0), task.predict(TEXTS, verbose=0), atol=1e-6)
-    again.compile(keras.optimizers.SGD(0.05))
-    history = again.fit(TEXTS, NAMES, epochs=2, verbose=0).history
-    assert history["loss"][1] < history["loss"][0]
+    again.compile(keras.optimizers.Adam(0.003))
+    before = again.evaluate(TEXTS, NAMES, return_dict=True, verbose=0)["loss"]  # without dropout
+    again.fit(TEXTS, NAMES, epochs=10, verbose=0)
+    assert again.evaluate(TEXTS, NAMES, return_dict=True, verbose=0)["loss"] < before
 
 
 @pytest.mark.parametrize(
