@@ -19,10 +19,13 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.precision = "float32"  # or mixed_bfloat16, mixed_float16
     config.preset = ""  # a preset directory to start from; empty: train a vocabulary and start from scratch
+    config.train_only = "all"  # with a preset also head, adapters, gates (of ALBERT's layers) or lora
+    config.adapter_dim = 16  # width of the adapters
+    config.lora_rank = 8
 
     config.data = ConfigDict()
     config.data.source = "docstrings"  # or files
-    config.data.train = ""  # .tsv, .csv or .jsonl with a header
+    config.data.train = ""  # .tsv, .csv or .jsonl with a header; or tfds:NAME@SPLIT, hf:OWNER/NAME@SPLIT
     config.data.validation = ""
     config.data.test = ""
     config.data.text = "text"  # column names
@@ -41,6 +44,7 @@ def get_config() -> ConfigDict:
     config.backbone.dropout = 0.1
     config.backbone.max_sequence_length = 256
     config.dropout = 0.1  # of the classifier's input
+    config.length_buckets = False  # batches of rows of about one length: less padding, if lengths differ much
     config.token_dropout = 0.25  # share of tokens that become [MASK] in training
 
     config.batch_size = 32

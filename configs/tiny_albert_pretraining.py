@@ -22,6 +22,9 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.precision = "float32"  # or mixed_bfloat16, mixed_float16
     config.preset = ""  # a preset directory to start from; empty: start from scratch
+    config.train_only = "all"  # with a preset also head, adapters, gates (of ALBERT's layers) or lora
+    config.adapter_dim = 16  # width of the adapters
+    config.lora_rank = 8
     config.vocabulary = ""  # a directory with a tokenizer; empty: train one
 
     config.data = ConfigDict()

@@ -17,15 +17,19 @@ def get_config() -> ConfigDict:
     config.task = "causal_lm"
     config.seed = 0
     config.precision = "float32"  # or mixed_bfloat16, mixed_float16
-    config.preset = ""  # a preset directory to start from; empty: train a vocabulary and start from scratch
+    config.preset = ""  # a preset directory to start from; empty: start from scratch
+    config.train_only = "all"  # with a preset also head, adapters, gates (of ALBERT's layers) or lora
+    config.adapter_dim = 16  # width of the adapters
+    config.lora_rank = 8
 
     config.data = ConfigDict()
-    config.data.source = "docstrings"  # or files
-    config.data.train = ""  # plain text, a blank line between documents; a name or a pattern
+    config.data.source = "docstrings"  # or files, shards (of albert-gpt-tf prepare), wikitext
+    config.data.train = ""  # plain text, a blank line between documents, by name or pattern; or the directory of shards
     config.data.validation = ""
     config.data.test = ""
     config.data.limit = 0  # documents of each split; 0 for all
 
+    config.vocabulary = ""  # a directory of tokenizer files; empty: train one of vocabulary_size on the train split
     config.vocabulary_size = 1024
     config.sequence_length = 64
     config.backbone = ConfigDict()

@@ -1,7 +1,8 @@
 """Says whether TF Serving can serve a SavedModel, before a server has to find out.
 
-The rules are those of TF Serving 2.14 to 2.20 as shipped: its ops, XLA off, batching, REST. `graph_rules.py` reads the
-files, `run_rules.py` runs every signature. What this cannot show is the server itself, its batching and its REST layer.
+The rules are those of TF Serving 2.14 to 2.20 as shipped: its ops, XLA off, batching, REST. `graph_rules.py` and
+`signature_rules.py` read the files, `run_rules.py` runs every signature. What this cannot show is the server itself,
+its batching and its REST layer.
 """
 
 from albert_gpt_tf.exporters.graph_rules import graph_problems, read_meta_graph, size_problems

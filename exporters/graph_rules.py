@@ -2,8 +2,7 @@
 
 Each function takes the MetaGraphDef (or the directory) and returns the rules it breaks as sentences.
 
-Reference: tensorflow/serving `model_servers/BUILD` (the ops linked), `main.cc` (XLA off), `classifier.cc`,
-`regressor.cc` and `json_tensor.cc` (what a signature may return).
+Reference: tensorflow/serving `model_servers/BUILD` (the ops linked) and `main.cc` (XLA off).
 """
 
 import re
@@ -13,6 +12,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from albert_gpt_tf.exporters.signature_rules import serving_signatures, signature_problems
 
 # The op libraries of tensorflow_text that TF Serving links (`ops_lib`), with the ops each registers. Serving 2.14 to
 # 2.19 holds tensorflow_text 2.12.1, which has neither RoundRobinTrim, RoundRobinGenerateMasks nor Utf8Binarize.
@@ -60,6 +61,8 @@ PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
 
 # A protocol buffer cannot be larger, so a bigger file is one that no server can read.
 MAX_GRAPH_BYTES = 2**31 - 1
+# Numbers of a graph that take more are weights; position tables and masks take less.
+MAX_CONSTANT_BYTES = 2**24
 
 _TABLE_WRITES = re.compile(r"LookupTable(Insert|Import|Remove)(V2)?|(Anonymous)?Mutable(Dense)?HashTable\w*")
 _VARIABLE_WRITES = re.compile(
@@ -72,10 +75,6 @@ _STATEFUL_RANDOM = re.compile(
     r"|Stateful(Uniform\w*|StandardNormal\w*|TruncatedNormal|RandomBinomial)|Rng(ReadAnd)?Skip(V2)?"
     r"|(Anonymous|Delete)RandomSeedGenerator|(\w+Unigram|Uniform|LogUniform|All)CandidateSampler"
 )
-# json_tensor.cc turns these into JSON and no other.
-_INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "uint32", "uint64"}
-_SERVABLE_OUTPUTS = {"bool", "float32", "float64", "string", *_INTEGERS}
-
 # A file of the machine that exported: a whole value such as /home/me/vocab.txt, or one baked into the name of a table
 # (tf.lookup names a table hash_table_/home/me/vocab.txt_-2_-1).
 _PATH = re.compile(r"(?:file://)?/(?:[^/\0\n]+/)+[^/\0\n]+|[A-Za-z]:\\.+")
@@ -119,12 +118,6 @@ def read_meta_graph(path) -> meta_graph_pb2.MetaGraphDef:
     )
 
 
-def serving_signatures(meta_graph: meta_graph_pb2.MetaGraphDef) -> dict[str, meta_graph_pb2.SignatureDef]:
-    """Returns the signatures a caller can name, in alphabetical order."""
-    names = sorted(name for name in meta_graph.signature_def if not name.startswith("__saved_model"))
-    return {name: meta_graph.signature_def[name] for name in names}
-
-
 def graph_problems(path, meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     """Checks every rule that can be read from the graph.
 
@@ -138,6 +131,7 @@ def graph_problems(path, meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     return [
         *op_problems(meta_graph),
         *state_problems(meta_graph),
+        *constant_problems(meta_graph),
         *signature_problems(meta_graph),
         *path_problems(path, meta_graph),
     ]
@@ -196,77 +190,14 @@ def state_problems(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     return problems
 
 
-def signature_problems(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
-    """Checks shapes and dtypes of every input and output, and the keys of `classify` and `regress`."""
-    signatures = serving_signatures(meta_graph)
-    if not signatures:
-        return ["The SavedModel has no signature, so no request can name one: pass signatures= to tf.saved_model.save."]
+def constant_problems(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
+    """Checks that weights are variables: as constants they are copied with the graph and count towards its 2 GB."""
     problems = []
-    for name, signature in signatures.items():
-        for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
-            if not tensors:
-                problems.append(f"signature {name!r} has no {kind}, so it cannot be batched.")
-            for key in sorted(tensors):
-                problems += _tensor_problems(f"signature {name!r}, {kind} {key!r}", kind, tensors[key])
-        if name in ("classify", "regress"):
-            problems += _example_signature_problems(name, signature)
+    for where, node in _every_node(meta_graph):
+        size = node.attr["value"].tensor.ByteSize() if node.op == "Const" else 0
+        if size > MAX_CONSTANT_BYTES and tf.dtypes.as_dtype(node.attr["value"].tensor.dtype).is_floating:
+            problems.append(f"{where}, node {node.name!r}: a constant of {size} bytes: keep weights in variables.")
     return problems
-
-
-def _tensor_problems(where: str, kind: str, info: meta_graph_pb2.TensorInfo) -> list[str]:
-    if info.WhichOneof("encoding") != "name":
-        return [f"{where} is ragged or sparse, which TF Serving cannot send: use to_tensor()."]
-    problems = []
-    dtype, shape = tf.dtypes.as_dtype(info.dtype).name, info.tensor_shape
-    if (kind == "output" and dtype not in _SERVABLE_OUTPUTS) or dtype in ("variant", "resource"):
-        problems.append(f"{where} has dtype {dtype}, which TF Serving cannot send: cast it.")
-    if shape.unknown_rank:
-        problems.append(f"{where} has an unknown rank: give it a shape with tf.ensure_shape.")
-    elif not shape.dim:
-        problems.append(f"{where} is a scalar: its first axis must be the batch.")
-    elif shape.dim[0].size != -1:
-        problems.append(f"{where} has a first axis of {shape.dim[0].size}: the batch must be unknown (None).")
-    return problems
-
-
-def _example_signature_problems(name: str, signature: meta_graph_pb2.SignatureDef) -> list[str]:
-    # classifier.cc and regressor.cc fix the keys, dtypes and ranks of what serialized tf.Examples are answered with.
-    if name == "classify":
-        allowed = {"classes": ("string", {2}), "scores": ("float32", {2})}
-    else:
-        allowed = {"outputs": ("float32", {1, 2})}
-    problems = []
-    if set(signature.inputs) != {"inputs"}:
-        problems.append(f"signature {name!r}: expected the one input 'inputs'. Received: {sorted(signature.inputs)}.")
-    elif _kind(signature.inputs["inputs"]) != ("string", 1):
-        problems.append(f"signature {name!r}, input 'inputs': expected serialized tf.Examples, string [B].")
-    if not set(signature.outputs) <= set(allowed):
-        problems.append(
-            f"signature {name!r}: expected outputs among {sorted(allowed)}. Received: {sorted(signature.outputs)}."
-        )
-        return problems
-    for key, info in sorted(signature.outputs.items()):
-        dtype, ranks = allowed[key]
-        if _kind(info)[0] != dtype or _kind(info)[1] not in ranks:
-            problems.append(
-                f"signature {name!r}, output {key!r}: expected {dtype} of rank {' or '.join(map(str, sorted(ranks)))}. "
-                f"Received: {_kind(info)[0]} of rank {_kind(info)[1]}."
-            )
-    columns = {info.tensor_shape.dim[1].size for info in signature.outputs.values() if _kind(info)[1] == 2} - {-1}
-    if name == "regress" and columns - {1}:
-        problems.append(
-            f"signature 'regress', output 'outputs': expected [B] or [B, 1]. Received: [B, {columns.pop()}]."
-        )
-    if name == "classify" and len(columns) > 1:
-        problems.append(
-            f"signature 'classify': classes and scores differ in their number of classes, {sorted(columns)}."
-        )
-    return problems
-
-
-def _kind(info: meta_graph_pb2.TensorInfo) -> tuple[str, int]:
-    shape = info.tensor_shape
-    return tf.dtypes.as_dtype(info.dtype).name, -1 if shape.unknown_rank else len(shape.dim)
 
 
 def path_problems(path, meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that the graph may hold)
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from albert_gpt_tf.exporters.graph_rules import serving_signatures
+from albert_gpt_tf.exporters.signature_rules import serving_signatures
 
 ORDINARY_STRINGS = [
     b"hello world",
@@ -21,7 +21,8 @@ HOSTILE_STRINGS = {
     "an empty string": b"",
     "invalid UTF-8": b"caf\xc3 \xff\xfe\x80 \xed\xa0\x80 \xf0\x9f\x98",
     "a NUL byte": b"before\x00after",
-    "a string of 1 MB": b"lorem ipsum " * (2**20 // 12 + 1),
+    # Of characters of 4 bytes that begin at odd places: text cut after 64, 100 or 1,024 bytes is cut inside of one.
+    "a string of 1 MB": b"a" + "🙂🙂🙂    🙂🙂🙂🙂".encode() * 2**15,
 }
 ROW_COUNT = len(ORDINARY_STRINGS) + len(HOSTILE_STRINGS)  # 8, so that a row meets every kind of neighbour
 # Length of every axis but the first that a signature leaves open, for instance the choices of [B, K].

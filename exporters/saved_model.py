@@ -10,17 +10,27 @@ from albert_gpt_tf.exporters.versions import new_version, next_version
 from albert_gpt_tf.exporters.warmup import write_warmup_requests
 
 
-def export_saved_model(task, path, version: int | None = None, check: bool = True, max_new_tokens: int = 64) -> Path:
+def export_saved_model(
+    task,
+    path,
+    version: int | None = None,
+    check: bool = True,
+    max_new_tokens: int = 64,
+    text_pair: bool = False,
+) -> Path:
     """Writes a task as the next version under a base path, checked, with warm-up requests.
 
-    The version appears whole or not at all, so that a server that watches the path never sees half of it.
+    The version appears whole or not at all, so that a server that watches the path never sees half of it. What it takes
+    and answers is in `signatures.py`.
 
     Args:
-        task: an `AlbertTextClassifier` or a `GPTCausalLM` with a tokenizer.
+        task: a task with a tokenizer, of any kind but `AlbertPretrainer`.
         path: str or Path, the model's base path; its last part is the model's name. Versions are directories in it.
         version: int or `None`, the version's number. Defaults to one more than the highest.
         check: bool, runs `assert_servable` on the export before it appears. Defaults to `True`.
         max_new_tokens: int, tokens that a language model's `serving_default` generates at most. Defaults to 64.
+        text_pair: bool, whether a text classifier or a regression takes two texts a row, `text` and `text_pair`.
+            Defaults to `False`.
 
     Returns:
         The Path of the version directory.
@@ -37,7 +47,7 @@ def export_saved_model(task, path, version: int | None = None, check: bool = Tru
         https://www.tensorflow.org/tfx/serving/serving_basic
     """
     path = Path(path)
-    signatures = signatures_of(task, max_new_tokens)
+    signatures = signatures_of(task, max_new_tokens, text_pair)
     module = holder_of(task)
     version = next_version(path) if version is None else version
     with new_version(path, version) as folder:

@@ -25,7 +25,7 @@ TENSORS = {"numpy", "tensorflow"}
 KERAS = {"keras", "keras_nlp"}
 MAY_IMPORT = {
     "text": (set(), TENSORS | KERAS | {"tensorflow_text", "sentencepiece"}),
-    "data": ({"text"}, TENSORS | {"absl", "rich", "sklearn", "apache_beam"}),
+    "data": ({"text"}, TENSORS | {"absl", "rich", "sklearn", "apache_beam", "yaml", "datasets", "tensorflow_datasets"}),
     "models": (set(), TENSORS | KERAS),
     "generation": ({"models"}, TENSORS),
     "tasks": ({"text", "models", "generation"}, TENSORS | KERAS),
@@ -33,7 +33,7 @@ MAY_IMPORT = {
         {"text", "models", "tasks"},
         TENSORS | KERAS | {"safetensors", "sentencepiece", "h5py", "huggingface_hub", "kagglehub"},
     ),
-    "training": ({"data", "tasks", "text"}, TENSORS | KERAS | {"absl", "rich"}),
+    "training": ({"data", "tasks", "text"}, TENSORS | KERAS | {"absl", "rich", "sklearn", "scipy", "seqeval"}),
     "exporters": ({"text", "tasks", "generation", "models"}, TENSORS | {"tensorflow_text", "tensorflow_serving"}),
     "serving": (
         set(),

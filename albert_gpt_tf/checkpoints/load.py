@@ -26,6 +26,8 @@ from albert_gpt_tf.checkpoints.sources import kind_of, local_directory
 from albert_gpt_tf.checkpoints.tensors import Tensors
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
 from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+from albert_gpt_tf.tasks.load import load_task as load_saved_task
+from albert_gpt_tf.tasks.trained_part import BASE
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ def load_backbone(cls: type, source: str | os.PathLike, load_weights: bool = Tru
     """
     directory = find_directory(source)
     if (kind := kind_of(directory)) == "preset":
+        if (directory / BASE).is_file():  # only what was trained, so that KerasHub's loader would miss the rest
+            return load_saved_task(directory).backbone
         return None
     form = _form_for(cls, kind, directory)
     with without_initial_values():

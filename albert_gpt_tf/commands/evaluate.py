@@ -1,50 +1,79 @@
-"""Loss and accuracy of a model on a file of your own.
+"""Loss and scores of a model on a file, by the metrics of its task.
 
-    albert-gpt-tf evaluate --preset=runs/spam/preset --file=test.tsv --text=message --label=kind
-    albert-gpt-tf evaluate --preset=runs/verse/preset --file=test.txt
+    albert-gpt-tf evaluate --preset=runs/spam/preset --file=test.tsv --text=message --label=kind --output=evaluation
+    albert-gpt-tf evaluate --preset=runs/glue_mrpc/preset --file=glue/MRPC/dev.tsv --format=glue:mrpc
+    albert-gpt-tf evaluate --preset=runs/conll_ner/preset --file=test.conll
+    albert-gpt-tf evaluate --preset=runs/squad/preset --file=dev-v2.0.json
+    albert-gpt-tf evaluate --preset=runs/gpt2_wikitext/preset --file=wiki.test.tokens --format=wikitext --stride=512
 
-A classifier takes .tsv, .csv or .jsonl with named columns; a language model takes plain text, documents separated by
-blank lines, and gets bits per byte too.
+What the file must be follows from the model: a text classifier takes .tsv, .csv or .jsonl with named columns, or a file
+of GLUE; a token classifier CoNLL's columns, .conllu or .jsonl; a question answerer the JSON of SQuAD; multiple choice a
+folder of RACE or a table; a language model plain text with blank lines between documents, or WikiText, LAMBADA or
+conversations, as --format says.
+
+Prints a table to standard error and JSON to standard output. --output writes results.json, and for a classifier with
+labels confusion.png and reliability.png, into a folder.
 """
 
 import json
-import math
+import sys
+from pathlib import Path
 
 from absl import flags
 
 _PRESET = flags.DEFINE_string("preset", None, "Preset directory of the model.", required=True)
-_FILE = flags.DEFINE_string("file", None, "File to evaluate on.", required=True)
+_FILE = flags.DEFINE_string("file", None, "File (or folder of RACE) to evaluate on.", required=True)
+_FORMAT = flags.DEFINE_string(
+    "format", "", "glue:TASK, wikitext, lambada or dialogue. Defaults to what the model and the file's name say."
+)
 _TEXT = flags.DEFINE_string("text", "text", "Column of the text.")
 _TEXT_PAIR = flags.DEFINE_string("text_pair", None, "Column of the second text.")
-_LABEL = flags.DEFINE_string("label", "label", "Column of the label.")
+_LABEL = flags.DEFINE_string("label", "label", "Column of the label, or of the number of a regression.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Rows or documents to read at most.", lower_bound=1)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Rows computed at a time.", lower_bound=1)
+_WINDOW = flags.DEFINE_integer(
+    "window", None, "Tokens that a language model sees at most. Defaults to all of its positions.", lower_bound=2
+)
+_STRIDE = flags.DEFINE_integer(
+    "stride", None, "Tokens from one window to the next. Defaults to the window: none overlap.", lower_bound=1
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and the plots.")
 
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
-    from albert_gpt_tf.data.files import read_labelled_file, read_text_file
-    from albert_gpt_tf.data.language_model import count_bytes, evaluation_windows
-    from albert_gpt_tf.tasks.gpt_causal_lm import GPTCausalLM
+    from albert_gpt_tf.commands.evaluate_scores import evaluate_file
     from albert_gpt_tf.tasks.load import load_task
-    from albert_gpt_tf.training.batches import labelled_dataset, with_mask
-    from albert_gpt_tf.training.evaluation import evaluate
 
     task = load_task(_PRESET.value)
-    if isinstance(task, GPTCausalLM):
-        documents = read_text_file(_FILE.value, _LIMIT.value)
-        length = task.backbone.max_sequence_length
-        windows = evaluation_windows(documents, task.preprocessor.tokenizer, length, _BATCH_SIZE.value)
-        results = evaluate(task, windows.map(with_mask))
-        tokens = float(sum(weights.numpy().sum() for _, _, weights in windows))
-        results["bits_per_byte"] = results["loss"] / math.log(2) * tokens / count_bytes(documents)
-    else:
-        rows = read_labelled_file(_FILE.value, _TEXT.value, _LABEL.value, _TEXT_PAIR.value, _LIMIT.value)
-        unknown = sorted(set(rows.labels) - set(task.labels))
-        if unknown:
-            raise ValueError(
-                f"{_FILE.value} has labels that the model does not know: {unknown}. It knows {task.labels}"
-            )
-        texts = list(zip(rows.texts, rows.pairs, strict=True)) if rows.pairs else rows.texts
-        results = evaluate(task, labelled_dataset(texts, rows.labels).batch(_BATCH_SIZE.value))
-    print(json.dumps(results, indent=2))
+    columns = (_TEXT.value, _LABEL.value, _TEXT_PAIR.value)
+    windows = (_WINDOW.value, _STRIDE.value)
+    evaluation = evaluate_file(
+        task, _FILE.value, _FORMAT.value, columns, _LIMIT.value, _BATCH_SIZE.value, windows
+    )  # fmt: skip
+    print_table(evaluation.scores)
+    print(json.dumps(evaluation.scores, indent=2))
+    if _OUTPUT.value:
+        folder = Path(_OUTPUT.value)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"preset": _PRESET.value, "file": _FILE.value, **evaluation.scores}
+        (folder / "results.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if evaluation.probabilities is not None:
+            from albert_gpt_tf.commands.evaluate_plots import draw_confusion, draw_reliability
+
+            draw_confusion(evaluation.targets, evaluation.probabilities, task.labels, folder / "confusion.png")
+            draw_reliability(evaluation.targets, evaluation.probabilities, task.labels, folder / "reliability.png")
+
+
+def print_table(scores: dict[str, float]) -> None:
+    """Prints scores by name to standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", "value", show_edge=False)
+    table.columns[1].justify = "right"
+    for name, value in scores.items():
+        table.add_row(
+            name.replace("_", " "), f"{value:,.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"
+        )
+    Console(file=sys.stderr).print(table)

@@ -1,6 +1,6 @@
 """Documents to batches for a causal language model, and to windows that measure it token by token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -35,11 +35,29 @@ def token_stream(documents: Sequence[str], tokenizer, end_id: int | None = None)
             f"Expected an end of text to put between documents. Received: a {type(tokenizer).__name__} without one. "
             "Give end_id, or a tokenizer whose vocabulary has such a token."
         )
-    parts = [np.array([end], np.int32)]
-    for chunk in _chunks(documents):
-        ids = tokenizer.tokenize(tf.constant(chunk, tf.string))
+    chunks = (tokenizer.tokenize(tf.constant(chunk, tf.string)) for chunk in _chunks(documents))
+    return stream_of_ids(chunks, end)
+
+
+def stream_of_ids(chunks: Iterable[tf.RaggedTensor], end_id: int) -> np.ndarray:
+    """Joins tokenized documents into one vector in which an end of text stands before the first and after every one.
+
+    Args:
+        chunks: iterable of batches of documents, ragged ids `[documents, None]`: a dataset of `open_token_shards`.
+        end_id: int, the end of text.
+
+    Returns:
+        int32 array of shape (tokens,).
+
+    Example:
+
+    >>> stream_of_ids([tf.ragged.constant([[5, 6], [7]])], end_id=0).tolist()
+    [0, 5, 6, 0, 7, 0]
+    """
+    parts = [np.array([end_id], np.int32)]
+    for ids in chunks:
         # Each row's end is where the next row starts, and there the end of text goes.
-        parts.append(np.insert(ids.flat_values.numpy(), ids.row_splits.numpy()[1:], end).astype(np.int32))
+        parts.append(np.insert(ids.flat_values.numpy(), ids.row_splits.numpy()[1:], end_id).astype(np.int32))
     return np.concatenate(parts)
 
 
@@ -201,9 +219,26 @@ def evaluation_windows(
     >>> dataset = evaluation_windows(documents, tokenizer, sequence_length=256, batch_size=16)
     """
     stream = token_stream(documents, tokenizer, end_id)
-    predictions = len(stream) - 1
-    if predictions == 0:
+    if len(stream) == 1:
         raise ValueError(f"Expected text to evaluate on, received {len(documents)} documents without any.")
+    return windows_of_stream(stream, sequence_length, batch_size)
+
+
+def windows_of_stream(stream: np.ndarray, sequence_length: int, batch_size: int) -> tf.data.Dataset:
+    """Cuts a stream of tokens into batches in which every token but the first is predicted exactly once.
+
+    Args:
+        stream: int32 of shape (tokens,), see `token_stream`; at least 2.
+        sequence_length, batch_size: see `evaluation_windows`.
+
+    Returns:
+        A dataset as that of `evaluation_windows`; the padding is the first token.
+
+    Example:
+
+    >>> dataset = windows_of_stream(np.array([0, 5, 6, 0], np.int32), sequence_length=2, batch_size=1)
+    """
+    predictions = len(stream) - 1
     shape = (-1, batch_size, sequence_length)
     padding = -predictions % (batch_size * sequence_length)
     token_ids, next_token_ids = (

@@ -12,7 +12,13 @@ import keras
 import keras_nlp
 
 from albert_gpt_tf.models.layer_adapters import Adapter, LayerGate
-from albert_gpt_tf.models.transformer_layers import FeedForward, LayerNorm, SelfAttention, key_padding_bias
+from albert_gpt_tf.models.transformer_layers import (
+    FeedForward,
+    LayerNorm,
+    SelfAttention,
+    TokenEmbedding,
+    key_padding_bias,
+)
 
 SHARING_MODES = ("all", "attention", "ffn", "none")
 
@@ -198,7 +204,7 @@ class AlbertBackbone(keras_nlp.models.Backbone):
         def initializer():
             return keras.initializers.TruncatedNormal(stddev=initializer_range)
 
-        self.token_embedding = keras_nlp.layers.ReversibleEmbedding(
+        self.token_embedding = TokenEmbedding(
             vocabulary_size, embedding_dim, embeddings_initializer=initializer(), dtype=dtype, name="token_embedding"
         )
         self.position_embedding = keras_nlp.layers.PositionEmbedding(

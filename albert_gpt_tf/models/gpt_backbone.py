@@ -15,6 +15,7 @@ from albert_gpt_tf.models.transformer_layers import (
     FeedForward,
     LayerNorm,
     SelfAttention,
+    TokenEmbedding,
     causal_bias,
     key_padding_bias,
 )
@@ -197,7 +198,7 @@ class GPTBackbone(keras_nlp.models.Backbone):
         intermediate_dim = intermediate_dim or 4 * hidden_dim
 
         # === Layers ===
-        self.token_embedding = keras_nlp.layers.ReversibleEmbedding(
+        self.token_embedding = TokenEmbedding(
             vocabulary_size,
             hidden_dim,
             embeddings_initializer=keras.initializers.RandomNormal(stddev=initializer_range),

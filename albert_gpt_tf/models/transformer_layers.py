@@ -1,4 +1,4 @@
-"""The layers that ALBERT and GPT share: self-attention, the feed-forward network and layer norm.
+"""The layers that ALBERT and GPT share: token embedding, self-attention, feed-forward network and layer norm.
 
 Axes: batch, length, heads, head_dim; `query` and `key` are lengths. Kernels are `[in, heads * head_dim]` and biases
 flat, so that a rule such as "no weight decay on rank 1" sees a bias as a bias.
@@ -7,6 +7,7 @@ flat, so that a rule such as "no weight decay on rank 1" sees a bias as a bias.
 from collections.abc import Callable
 
 import keras
+import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.models.activations import get_activation
@@ -25,6 +26,27 @@ def causal_bias(length):
     """Hides the future: length -> [1, 1, query, key] float32 with MASKED above the diagonal."""
     position = tf.range(length)
     return tf.where(position[:, None] >= position[None, :], 0.0, MASKED)[None, None]
+
+
+class TokenEmbedding(keras_nlp.layers.ReversibleEmbedding):
+    """Token embedding that also compares: called with `reverse=True` on hidden states it gives a logit for each token.
+
+    Keras' layer compares in float32 whatever the policy is, because the table is. On the CPU that takes twice the time
+    of bfloat16, for a third of the work of GPT-2 small.
+    """
+
+    def call(self, inputs, reverse=False):
+        """int [...] -> [..., output_dim]; with `reverse` float [..., output_dim] -> [..., input_dim]."""
+        if not reverse or self.quantization_mode is not None:
+            return super().call(inputs, reverse=reverse)
+        table = tf.cast(self._embeddings.value, self.compute_dtype)  # [input_dim, output_dim]
+        rows = tf.reshape(tf.cast(inputs, self.compute_dtype), [-1, self.output_dim])
+        logits = tf.matmul(rows, table, transpose_b=True)  # [rows, input_dim]
+        return tf.reshape(logits, tf.concat([tf.shape(inputs)[:-1], [self.input_dim]], 0))
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        """As the base class, which would refuse a subclass."""
+        super().quantize(mode, type_check=False, config=config)
 
 
 class SelfAttention(keras.layers.Layer):

@@ -7,9 +7,10 @@ import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
-from albert_gpt_tf.tasks.preprocessing import choose_preprocessor, named_texts, pack_texts
+from albert_gpt_tf.tasks.preprocessing import choose_preprocessor, named_texts
 from albert_gpt_tf.tasks.task import Task
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
+from albert_gpt_tf.text.packing import pack_segments
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -20,20 +21,31 @@ class AlbertMultipleChoicePreprocessor(keras_nlp.models.Preprocessor):
         tokenizer: an `AlbertTokenizer`.
         sequence_length: int, length of a packed row, special tokens included; longer texts are cut, the longer of
             context and choice first. Defaults to 128.
+        choice_length: int, at most so many tokens of a choice are kept, the last ones, which in RACE are the option
+            behind its question; 0 for no such limit. Defaults to 0.
+
+    Raises:
+        ValueError: `choice_length` is negative.
 
     Example:
         >>> preprocessor = AlbertMultipleChoicePreprocessor(tokenizer, sequence_length=16)
         >>> preprocessor((["what runs?"], [["a fox", "a stone", "a tree"]]))["token_ids"].shape
         TensorShape([1, 3, 16])
+
+    Reference:
+        google-research/albert, `race_utils.py`: `max_qa_length`.
     """
 
     backbone_cls = AlbertBackbone
     tokenizer_cls = AlbertTokenizer
 
-    def __init__(self, tokenizer, sequence_length=128, **kwargs):
+    def __init__(self, tokenizer, sequence_length=128, choice_length=0, **kwargs):
         super().__init__(**kwargs)
+        if choice_length < 0:
+            raise ValueError(f"choice_length must be 1 or more, or 0 for no limit. Received: {choice_length}")
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.choice_length = choice_length
 
     def build(self, input_shape=None):
         """Nothing to build: the tokenizer has its vocabulary."""
@@ -66,14 +78,24 @@ class AlbertMultipleChoicePreprocessor(keras_nlp.models.Preprocessor):
             )
         contexts, choices = tf.broadcast_to(texts[0][..., None], tf.shape(texts[1])), texts[1]
         # Every choice is a row of its own: [batch * choices, sequence_length].
-        rows = (tf.reshape(contexts, [-1]), tf.reshape(choices, [-1]))
-        packed = pack_texts(self.tokenizer, rows, self.sequence_length)
+        contexts, rows = (self.tokenizer.tokenize(tf.reshape(texts, [-1])) for texts in (contexts, choices))
+        if self.choice_length:
+            rows = rows[:, -self.choice_length :]
+        packed = pack_segments(
+            [contexts, rows],
+            self.sequence_length,
+            start_id=self.tokenizer.cls_id,
+            end_id=self.tokenizer.sep_id,
+            pad_id=self.tokenizer.pad_id,
+        )
+        packed = dict(zip(("token_ids", "segment_ids", "padding_mask"), packed, strict=True))
         shape = tf.concat([tf.shape(choices), [self.sequence_length]], 0)
         packed = {name: tf.reshape(value, shape) for name, value in packed.items()}
         return keras.utils.pack_x_y_sample_weight(packed, y, sample_weight)
 
     def get_config(self):
-        return {**super().get_config(), "sequence_length": self.sequence_length}
+        sizes = {"sequence_length": self.sequence_length, "choice_length": self.choice_length}
+        return {**super().get_config(), **sizes}
 
 
 class ChoicesAsRows(keras.layers.Layer):

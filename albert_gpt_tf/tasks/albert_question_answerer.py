@@ -1,40 +1,67 @@
-"""Question answering with ALBERT: the span of a context that answers a question."""
+"""Question answering with ALBERT: the span of a context that answers a question, or none."""
 
 import keras
 import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
-from albert_gpt_tf.tasks.preprocessing import choose_preprocessor, named_texts, pack_texts
+from albert_gpt_tf.tasks.answer_spans import (
+    IMPOSSIBLE,
+    best_spans,
+    context_mask,
+    positions_in_windows,
+    tokens_of_span,
+    top_spans,
+    trim_windows,
+)
+from albert_gpt_tf.tasks.preprocessing import choose_preprocessor, named_texts
 from albert_gpt_tf.tasks.task import Task
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
+from albert_gpt_tf.text.packing import pack_segments
+from albert_gpt_tf.text.sliding_windows import SlidingWindows, pack_sliding_windows
 
-# The logit of a position where an answer can neither start nor end. Finite, so that no row gives NaN.
-IMPOSSIBLE = -1e9
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+# So many windows are computed at a time, whatever a request holds: this bounds the memory.
+WINDOWS_AT_ONCE = 32
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
 class AlbertQuestionAnswererPreprocessor(keras_nlp.models.Preprocessor):
-    """Questions and contexts to `[CLS] question [SEP] context [SEP]`, with padding to a fixed length.
+    """Questions and contexts to `[CLS] question [SEP] context [SEP]`, one row or several that overlap.
+
+    Called, it gives one row a question, with padding to a fixed length, and cuts the context to fit. `windows` gives as
+    many rows as the context needs, which is what `AlbertQuestionAnswerer.answer` reads.
 
     Args:
-        tokenizer: an `AlbertTokenizer`.
-        sequence_length: int, length of the packed row, special tokens included. The context is cut to fit, the question
-            only if it does not fit alone. Defaults to 384.
+        tokenizer: an `AlbertTokenizer`, or a `WordPieceTokenizer` for the Chinese models.
+        sequence_length: int, length of a packed row, special tokens included. Defaults to 384.
+        stride: int, tokens from the start of a window to that of the next. Defaults to `None`: a third of
+            `sequence_length`, which is 128 of 384.
+        max_question_length: int, a longer question is cut at its end. Defaults to `None`: 64, or half of
+            `sequence_length` if that is less.
+        max_windows: int, windows of a context at most; what lies behind the last one is not read. 32 windows of 384
+            are about 4,300 tokens. Defaults to 32.
 
     Example:
         >>> preprocessor = AlbertQuestionAnswererPreprocessor(tokenizer, sequence_length=32)
         >>> preprocessor((["what runs?"], ["the fox runs"]))["token_ids"].shape
         TensorShape([1, 32])
+
+    Reference: google-research/albert, `run_squad_v1.py`: length 384, stride 128, 64 tokens of the question.
     """
 
     backbone_cls = AlbertBackbone
     tokenizer_cls = AlbertTokenizer
 
-    def __init__(self, tokenizer, sequence_length=384, **kwargs):
+    def __init__(self, tokenizer, sequence_length=384, stride=None, max_question_length=None, max_windows=32, **kwargs):
         super().__init__(**kwargs)
+        if max_windows < 1:
+            raise ValueError(f"Expected max_windows of 1 or more. Received: max_windows={max_windows}. Raise it.")
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.stride = stride
+        self.max_question_length = max_question_length
+        self.max_windows = max_windows
 
     def build(self, input_shape=None):
         """Nothing to build: the tokenizer has its vocabulary."""
@@ -44,7 +71,7 @@ class AlbertQuestionAnswererPreprocessor(keras_nlp.models.Preprocessor):
         return super().__call__(x, y=y, sample_weight=sample_weight)
 
     def call(self, x, y=None, sample_weight=None):
-        """Packs text.
+        """Packs one row for each question.
 
         Args:
             x: a tuple (question, context) of strings [batch] or scalars, or a dict with these keys.
@@ -54,7 +81,7 @@ class AlbertQuestionAnswererPreprocessor(keras_nlp.models.Preprocessor):
 
         Returns:
             A dict of `token_ids`, `segment_ids` (int32) and `padding_mask` (bool), each [batch, sequence_length];
-            with `y`, a tuple (dict, y) or (dict, y, sample_weight).
+            without the batch for scalars. With `y`, a tuple (dict, y) or (dict, y, sample_weight).
 
         Raises:
             ValueError: `x` is not two texts.
@@ -64,11 +91,84 @@ class AlbertQuestionAnswererPreprocessor(keras_nlp.models.Preprocessor):
             raise ValueError(
                 f"Expected a question and a context. Received: {len(texts)} text. Give (question, context)."
             )
-        packed = pack_texts(self.tokenizer, texts, self.sequence_length, truncation="only_second")
+        is_scalar = texts[0].shape.rank == 0
+        question, context = (self.tokenizer.tokenize(text[None] if is_scalar else text) for text in texts)
+        segments = [question[:, : self.longest_question()], context]
+        packed = pack_segments(segments, self.sequence_length, **self.frame_ids(), truncation="only_second")
+        packed = {name: value[0] if is_scalar else value for name, value in zip(INPUTS, packed, strict=True)}
         return keras.utils.pack_x_y_sample_weight(packed, y, sample_weight)
 
+    def longest_question(self) -> int:
+        """Tokens of a question at most."""
+        return min(64, self.sequence_length // 2) if self.max_question_length is None else self.max_question_length
+
+    def frame_ids(self) -> dict[str, int]:
+        """The ids around the texts."""
+        return {"start_id": self.tokenizer.cls_id, "end_id": self.tokenizer.sep_id, "pad_id": self.tokenizer.pad_id}
+
+    def windows(
+        self, question: tf.Tensor, context: tf.Tensor
+    ) -> tuple[SlidingWindows, tf.RaggedTensor, tf.RaggedTensor]:
+        """Packs overlapping windows of each context, as graph operations.
+
+        Args:
+            question: strings [batch].
+            context: strings [batch].
+
+        Returns:
+            The windows, see `pack_sliding_windows`; and the bytes where each token of the context starts and ends,
+            ragged int32 [batch, None], up to the end of the last window.
+        """
+        question_ids = self.tokenizer.tokenize(question)[:, : self.longest_question()]
+        ids, starts, ends = self.tokenizer.tokenize_with_offsets(context)
+        stride = max(1, self.sequence_length // 3) if self.stride is None else self.stride
+        room = self.sequence_length - 3 - tf.cast(question_ids.row_lengths(), tf.int32)  # [batch]
+        limit = room + (self.max_windows - 1) * tf.minimum(room, stride)
+        index = tf.ragged.range(tf.cast(ids.row_lengths(), tf.int32), row_splits_dtype=tf.int64)
+        is_read = index < limit[:, tf.newaxis]
+        ids, starts, ends = (tf.ragged.boolean_mask(part, is_read) for part in (ids, starts, ends))
+        windows = pack_sliding_windows(
+            question_ids,
+            ids,
+            self.sequence_length,
+            stride,
+            **self.frame_ids(),
+            max_question_length=self.longest_question(),
+        )
+        return windows, starts, ends
+
+    def windows_with_targets(
+        self, question: tf.Tensor, context: tf.Tensor, start: tf.Tensor, end: tf.Tensor
+    ) -> tuple[SlidingWindows, dict[str, tf.Tensor]]:
+        """Packs overlapping windows and finds the answer in each of them: training rows.
+
+        Args:
+            question: strings [batch].
+            context: strings [batch].
+            start: int32 [batch], the first character of the answer in the context; -1 if there is none.
+            end: int32 [batch], the character after its last; -1 if there is none.
+
+        Returns:
+            The windows, and a dict of `start` and `end`, int32 [windows]: see `positions_in_windows`.
+
+        Example:
+            >>> windows, targets = preprocessor.windows_with_targets(["what runs?"], ["The Fox runs."], [4], [7])
+
+        Reference: google-research/albert, `squad_utils.py`: `convert_examples_to_features`.
+        """
+        question, context = tf.convert_to_tensor(question), tf.convert_to_tensor(context)
+        windows, starts, ends = self.windows(question, context)
+        first, last = tokens_of_span(context, start, end, starts, ends)
+        return windows, positions_in_windows(windows, first, last, tf.convert_to_tensor(start) >= 0)
+
     def get_config(self):
-        return {**super().get_config(), "sequence_length": self.sequence_length}
+        return {
+            **super().get_config(),
+            "sequence_length": self.sequence_length,
+            "stride": self.stride,
+            "max_question_length": self.max_question_length,
+            "max_windows": self.max_windows,
+        }
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -79,11 +179,16 @@ class AlbertQuestionAnswerer(Task):
     probabilities, which are 0 outside of the context but for `[CLS]`, where no answer starts and ends. Targets are a
     dict of `start` and `end`, int [batch]; one outside of the row, whose answer was cut off, has no weight. The loss is
     the mean of both cross entropies over all positions; among the metrics, `start_loss` and `end_loss` are halved.
+    ALBERT's release adds a second loss for questions without answer, of a head of its own; here `[CLS]` alone stands
+    for no answer, as in BERT.
 
     Args:
         backbone: an `AlbertBackbone`.
         preprocessor: an `AlbertQuestionAnswererPreprocessor`, another callable with its contract, or `None`, for ids.
         tokenizer: an `AlbertTokenizer`, from which the default preprocessor is made. Defaults to `None`.
+        no_answer_threshold: float, an answer is empty if the logits of no answer are more than this above those of the
+            best span: log(no_answer_score / score) > no_answer_threshold. Defaults to `None`: there is always an
+            answer, as in SQuAD 1.1. `tune_no_answer_threshold` finds one.
 
     Raises:
         ValueError: both a preprocessor and a tokenizer.
@@ -96,12 +201,13 @@ class AlbertQuestionAnswerer(Task):
 
     Reference:
         Devlin et al., 2018, arXiv:1810.04805, sections 4.2 and 4.3; Transformers, `AlbertForQuestionAnswering`.
+        Rajpurkar et al., 2018, arXiv:1806.03822, for questions without answer.
     """
 
     backbone_cls = AlbertBackbone
     preprocessor_cls = AlbertQuestionAnswererPreprocessor
 
-    def __init__(self, backbone, preprocessor=None, tokenizer=None, **kwargs):
+    def __init__(self, backbone, preprocessor=None, tokenizer=None, no_answer_threshold=None, **kwargs):
         # === Layers ===
         self.backbone = backbone
         make = AlbertQuestionAnswererPreprocessor
@@ -112,6 +218,9 @@ class AlbertQuestionAnswerer(Task):
             dtype=backbone.dtype_policy,
             name="logits",
         )
+
+        # === Config ===
+        self.no_answer_threshold = no_answer_threshold
 
         # === Functional Model ===
         logits = self.output_dense(backbone(backbone.input)["sequence_output"])  # [batch, length, 2]
@@ -150,10 +259,10 @@ class AlbertQuestionAnswerer(Task):
         }
 
     def answer(self, question: tf.Tensor, context: tf.Tensor, max_answer_length: int = 30) -> dict[str, tf.Tensor]:
-        """Finds the answer to a question in a context, as graph operations.
+        """Finds the answer to a question in a context, as graph operations: what `evaluate` and the exports share.
 
-        The best span of the context is given even if no answer is more probable: compare the two scores. A context that
-        does not fit the preprocessor's `sequence_length` is read up to there.
+        A context that is too long for a row is read in windows that overlap, `max_windows` of the preprocessor at most;
+        what lies behind them is not read.
 
         Args:
             question: strings [batch].
@@ -162,51 +271,85 @@ class AlbertQuestionAnswerer(Task):
 
         Returns:
             `answer` string [batch], cut from the context as it was given; `start` and `end` int32 [batch], its place in
-            the context in characters; `score` float32 [batch], the probability of its start times that of its end;
-            `no_answer_score` float32 [batch], the same of `[CLS]`. Without a token of the context in the row the answer
-            is empty, from 0 to 0, with score 0.
+            the context in characters; `score` float32 [batch], the probability of the best span; `no_answer_score`
+            float32 [batch], that of no answer. Where `no_answer_threshold` says that there is none, or the context has
+            no token, the answer is empty, from 0 to 0; `score` is that of the best span even so, or 0 without one.
+
+        Example:
+            >>> answerer.answer(["what runs?"], ["The Fox runs."])["end"].numpy()
+            array([7], dtype=int32)
         """
-        question, context = tf.convert_to_tensor(question), tf.convert_to_tensor(context)
-        ids = self.preprocessor((question, context))
-        log_probabilities = self.log_probabilities(ids)
-        start, end = log_probabilities["start"], log_probabilities["end"]  # [batch, length]
-        in_context = context_mask(ids)
-        length = tf.shape(start)[1]
-        # A span ends where it starts, or later: [start, end].
-        is_span = tf.linalg.band_part(tf.ones([length, length]), 0, tf.minimum(max_answer_length, length) - 1) > 0
-        is_span = is_span[None] & in_context[:, :, None] & in_context[:, None, :]
-        scores = tf.where(is_span, start[:, :, None] + end[:, None, :], 4 * IMPOSSIBLE)  # [batch, start, end]
-        scores = tf.reshape(scores, [-1, length * length])
-        best = tf.argmax(scores, -1, output_type=tf.int32)
-        has_answer = tf.reduce_any(in_context, -1)
-        # From positions in the row to tokens of the context, and from these to bytes.
-        first = tf.argmax(in_context, -1, output_type=tf.int32)
-        _, starts, ends = self.preprocessor.tokenizer.tokenize_with_offsets(context)
-        first_byte = tf.where(has_answer, nth(starts, best // length - first), 0)
-        last_byte = tf.where(has_answer, nth(ends, best % length - first), 0)
-        answer = tf.strings.substr(context, first_byte, last_byte - first_byte)
-        before = tf.strings.substr(context, tf.zeros_like(first_byte), first_byte)
-        characters_before = tf.strings.length(before, unit="UTF8_CHAR")
-        return {
-            "answer": tf.strings.unicode_transcode(answer, "UTF-8", "UTF-8"),  # malformed bytes are replaced
-            "start": characters_before,
-            "end": characters_before + tf.strings.length(answer, unit="UTF8_CHAR"),
-            "score": tf.where(has_answer, tf.exp(tf.reduce_max(scores, -1)), 0.0),
-            "no_answer_score": tf.exp(start[:, 0] + end[:, 0]),
-        }
+        spans = self.best_spans(question, context, max_answer_length)
+        odds = spans.pop("no_answer_log_odds")
+        if self.no_answer_threshold is None:
+            return spans
+        is_answered = odds <= self.no_answer_threshold
+        of_none = {"answer": "", "start": 0, "end": 0}
+        return {name: tf.where(is_answered, x, of_none[name]) if name in of_none else x for name, x in spans.items()}
 
+    def best_spans(self, question: tf.Tensor, context: tf.Tensor, max_answer_length: int = 30) -> dict[str, tf.Tensor]:
+        """The best span of each context, whatever `no_answer_threshold` is; see `answer_spans.best_spans`.
 
-def context_mask(ids: dict[str, tf.Tensor]) -> tf.Tensor:
-    """True for the tokens of the context: a dict of ids [batch, length] -> bool [batch, length]."""
-    mask = tf.cast(ids["padding_mask"], "bool")
-    # The last real token is the separator after the context.
-    is_followed = tf.concat([mask[:, 1:], tf.zeros_like(mask[:, :1])], 1)
-    return tf.equal(ids["segment_ids"], 1) & mask & is_followed
+        Args:
+            question, context, max_answer_length: see `answer`.
 
+        Returns:
+            What `answer` returns, and `no_answer_log_odds` float32 [batch], log(no_answer_score / score).
+        """
+        context, *logits_and_places = self.read_windows(question, context)
+        return best_spans(context, *logits_and_places, max_answer_length)
 
-def nth(rows: tf.RaggedTensor, index: tf.Tensor) -> tf.Tensor:
-    """One value of each row: ragged int32 [batch, (length)], int32 [batch] -> int32 [batch], 0 outside of a row."""
-    values = tf.pad(rows.flat_values, [[0, 1]])  # one more, so that there is something to gather
-    is_inside = (index >= 0) & (index < tf.cast(rows.row_lengths(), tf.int32))
-    places = tf.where(is_inside, tf.cast(rows.row_starts(), tf.int32) + index, tf.size(values) - 1)
-    return tf.gather(values, places)
+    def best_answers(self, question: str, context: str, top: int = 20, max_answer_length: int = 30) -> list[dict]:
+        """The best answers to one question, the best first; they may overlap.
+
+        Args:
+            question: str.
+            context: str.
+            top: int, answers at most. Defaults to 20.
+            max_answer_length: int, tokens in an answer at most. Defaults to 30.
+
+        Returns:
+            A list of dicts of `answer` (str), `start`, `end` (int, characters) and `score` (float, the probability).
+
+        Example:
+            >>> [answer["answer"] for answer in answerer.best_answers("what runs?", "The Fox runs.", top=2)]
+            ['Fox', 'The Fox']
+        """
+        return top_spans(*self.read_windows([question], [context]), max_answer_length, top)
+
+    def read_windows(self, question, context):
+        """Strings [batch] -> the context as a tensor, the windows, their logits, and the bytes of their tokens.
+
+        Raises:
+            ValueError: there is no preprocessor.
+        """
+        if self.preprocessor is None:
+            raise ValueError(
+                f"{type(self).__name__} received text but has no preprocessor. Make it with tokenizer=... or "
+                "preprocessor=..., or give `predict` a dict of ids."
+            )
+        question, context = tf.convert_to_tensor(question, tf.string), tf.convert_to_tensor(context, tf.string)
+        windows, starts, ends = self.preprocessor.windows(question, context)
+        windows = trim_windows(windows)
+        return context, windows, self.logits_of_windows(windows), starts, ends
+
+    def logits_of_windows(self, windows: SlidingWindows) -> dict[str, tf.Tensor]:
+        """`start` and `end`, each float32 [windows, length], a few windows at a time to bound the memory."""
+        ids = {name: getattr(windows, name) for name in INPUTS}
+
+        def add_some(done, start, end):
+            logits = self({name: x[done : done + WINDOWS_AT_ONCE] for name, x in ids.items()}, training=False)
+            start = tf.concat([start, tf.cast(logits["start"], "float32")], 0)
+            return done + WINDOWS_AT_ONCE, start, tf.concat([end, tf.cast(logits["end"], "float32")], 0)
+
+        none, shape = tf.zeros([0, tf.shape(windows.token_ids)[1]]), tf.TensorShape([None, None])
+        _, start, end = tf.while_loop(
+            lambda done, start, end: done < tf.size(windows.example),
+            add_some,
+            (0, none, none),
+            shape_invariants=(tf.TensorShape([]), shape, shape),
+        )
+        return {"start": start, "end": end}
+
+    def get_config(self):
+        return {**super().get_config(), "no_answer_threshold": self.no_answer_threshold}

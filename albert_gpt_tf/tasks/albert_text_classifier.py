@@ -10,6 +10,7 @@ import tensorflow as tf
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
 from albert_gpt_tf.tasks.preprocessing import check_labels, choose_preprocessor, label_ids, named_texts, pack_texts
 from albert_gpt_tf.tasks.task import Task
+from albert_gpt_tf.tasks.temperature import check_temperature
 from albert_gpt_tf.text.albert_tokenizer import AlbertTokenizer
 
 
@@ -80,10 +81,12 @@ class AlbertTextClassifier(Task):
         tokenizer: an `AlbertTokenizer`, from which the default preprocessor is made. Defaults to `None`.
         dropout: float, dropout rate of the pooled output. Defaults to 0.1, as in the released fine-tuning.
         regression: bool, whether a number is predicted and not a label. Defaults to `False`.
+        temperature: float, divides the logits before they become probabilities, in all answers and exports; the loss
+            is without it. `albert-gpt-tf calibrate` fits it. Defaults to 1.
 
     Raises:
-        ValueError: fewer than two labels, or a label twice; labels and regression, or neither; both a preprocessor and
-            a tokenizer.
+        ValueError: fewer than two labels, or a label twice; labels and regression, or neither; a temperature that is
+            not above 0; both a preprocessor and a tokenizer.
 
     Example:
         >>> classifier = AlbertTextClassifier(backbone, labels=["ham", "spam"], tokenizer=tokenizer)
@@ -100,9 +103,8 @@ class AlbertTextClassifier(Task):
     backbone_cls = AlbertBackbone
     preprocessor_cls = AlbertTextClassifierPreprocessor
 
-    def __init__(
-        self, backbone, labels=None, preprocessor=None, tokenizer=None, dropout=0.1, regression=False, **kwargs
-    ):
+    def __init__(self, backbone, labels=None, preprocessor=None, tokenizer=None, dropout=0.1, regression=False,
+                 temperature=1.0, **kwargs):  # fmt: skip
         if regression == (labels is not None):
             raise ValueError(
                 "Expected labels=[...] to classify, or regression=True to predict a number. Received: "
@@ -126,6 +128,7 @@ class AlbertTextClassifier(Task):
         self.labels = labels
         self.dropout = dropout
         self.regression = regression
+        self.temperature = temperature
 
         # === Functional Model ===
         pooled = backbone(backbone.input)["pooled_output"]  # [batch, hidden_dim]
@@ -157,13 +160,27 @@ class AlbertTextClassifier(Task):
 
     # === Answers ===
 
+    @property
+    def temperature(self) -> float:
+        """What divides the logits before they become probabilities."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value):
+        self._temperature = check_temperature(value, self.regression)
+        self.predict_function = None  # was compiled with the one before
+
     def predict_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.values(x) if self.regression else self.probabilities(x)
 
+    def logits(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
+        """A dict of ids [batch, length] -> float32 [batch, classes], or [batch, 1] for regression."""
+        return tf.cast(self(ids, training=False), "float32")
+
     def probabilities(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch, classes]."""
-        return tf.nn.softmax(tf.cast(self(ids, training=False), "float32"))
+        return tf.nn.softmax(self.logits(ids) / self.temperature)
 
     def values(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch], the numbers of a regression."""
@@ -206,4 +223,5 @@ class AlbertTextClassifier(Task):
         return [self.labels[index] for index in best]
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels, "dropout": self.dropout, "regression": self.regression}
+        names = ("labels", "dropout", "regression", "temperature")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

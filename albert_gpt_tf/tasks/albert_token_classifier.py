@@ -4,10 +4,18 @@ import keras
 import tensorflow as tf
 
 from albert_gpt_tf.models.albert_backbone import AlbertBackbone
+from albert_gpt_tf.tasks.entities import (
+    IGNORED,
+    find_spans,
+    label_scheme,
+    piece_kinds,
+    piece_windows,
+    unit_starts,
+)
 from albert_gpt_tf.tasks.preprocessing import AlbertPreprocessor, check_labels, choose_preprocessor
 from albert_gpt_tf.tasks.task import Task
 
-IGNORED = -100  # the target of a position that has none, as in Transformers
+WINDOWS_AT_A_TIME = 64  # that the model computes in one go when it tags, so that a long text needs no more memory
 
 
 @keras.saving.register_keras_serializable(package="albert_gpt_tf")
@@ -36,6 +44,8 @@ class AlbertTokenClassifier(Task):
         >>> classifier.fit(["the fox runs"], targets, verbose=0)
         >>> classifier.predict(["the fox runs"], verbose=0).shape == (1, length, 2)
         True
+        >>> classifier.answer(["The Fox runs."])["entity"].numpy()
+        array([[b'Fox']], dtype=object)
 
     Reference:
         Devlin et al., 2018, arXiv:1810.04805, section 5.3; Transformers, `AlbertForTokenClassification`.
@@ -82,6 +92,63 @@ class AlbertTokenClassifier(Task):
     def probabilities(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch, length, labels]."""
         return tf.nn.softmax(tf.cast(self(ids, training=False), "float32"))
+
+    # === Answers ===
+
+    def answer(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Finds the spans in text, as graph operations: entities by their labels, or words by their parts of speech.
+
+        Words are not marked in raw text. A word, or a part of one, begins after white space, and before and after a
+        token of punctuation alone, and has the label of its first token; `label_scheme` and `find_spans` say how spans
+        follow. A text that is too long for the preprocessor's `sequence_length` is read in overlapping windows, to its
+        end.
+
+        Args:
+            text: strings [batch].
+
+        Returns:
+            A dict of tensors [batch, spans], `spans` being the most in a text: `entity` string, cut from the text as it
+            was given, with malformed bytes replaced; `label` string, without prefix; `start` and `end` int32, its place
+            in the text in characters; `score` float32, the mean of the probabilities of its words' labels. Where a text
+            has fewer spans, "" and -1. An empty text has none.
+
+        Example:
+            >>> classifier.answer(["The Fox runs."])["label"].numpy()
+            array([[b'ANIMAL']], dtype=object)
+        """
+        text = tf.convert_to_tensor(text, tf.string)
+        (ids, starts, ends), probabilities = self.label_pieces(text)
+        is_unit = unit_starts(ids, piece_kinds(self.preprocessor.tokenizer))
+        labels = tf.argmax(probabilities, -1, output_type=tf.int32)
+        scores = tf.reduce_max(probabilities, -1)
+        return find_spans(text, starts, ends, is_unit, labels, scores, label_scheme(self.labels))
+
+    def label_pieces(self, text: tf.Tensor) -> tuple[tuple[tf.RaggedTensor, ...], tf.Tensor]:
+        """The probabilities of the labels of every token, however long the text is.
+
+        Args:
+            text: strings [batch].
+
+        Returns:
+            A tuple of `ids`, `starts` and `ends`, as `tokenize_with_offsets` gives them, int32 [batch, (tokens)] each;
+            and float32 [tokens of all texts, labels].
+        """
+        tokenizer = self.preprocessor.tokenizer
+        pieces = tokenizer.tokenize_with_offsets(text)
+        windows = piece_windows(pieces[0], self.preprocessor.sequence_length, tokenizer)
+        count = tf.shape(windows.token_ids)[0]
+        parts = tf.maximum(1, (count + WINDOWS_AT_A_TIME - 1) // WINDOWS_AT_A_TIME)
+        size = (count + parts - 1) // parts
+
+        def in_parts(tensor):
+            tensor = tf.pad(tensor, [[0, parts * size - count], [0, 0]])
+            return tf.reshape(tensor, [parts, size, self.preprocessor.sequence_length])
+
+        ids = {"token_ids": in_parts(windows.token_ids), "padding_mask": in_parts(windows.padding_mask)}
+        ids["segment_ids"] = tf.zeros_like(ids["token_ids"])
+        of_windows = tf.map_fn(self.probabilities, ids, fn_output_signature=tf.float32)
+        flat = tf.reshape(of_windows, [-1, len(self.labels)])
+        return pieces, tf.gather(flat, windows.window * self.preprocessor.sequence_length + windows.position)
 
     def get_config(self):
         return {**super().get_config(), "labels": self.labels, "dropout": self.dropout}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from albert_gpt_tf.models.gpt_backbone import GPTBackbone
 from albert_gpt_tf.tasks.preprocessing import check_labels, choose_preprocessor, label_ids, named_texts
 from albert_gpt_tf.tasks.task import Task
+from albert_gpt_tf.tasks.temperature import check_temperature
 from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
 from albert_gpt_tf.text.packing import pack_causal, pack_segments
 
@@ -174,10 +175,13 @@ class GPTTextClassifier(Task):
         head_bias: bool, whether the dense layer has a bias, as in OpenAI's code; Transformers has none. Defaults to
             `True`.
         regression: bool, whether a number is predicted and not a label. Defaults to `False`.
+        temperature: float, divides the logits before they become probabilities, in all answers and exports; the loss
+            is without it. `albert-gpt-tf calibrate` fits it. Defaults to 1.
 
     Raises:
-        ValueError: fewer than two labels, or a label twice; labels and regression, or neither; a negative weight; both
-            a preprocessor and a tokenizer, or a tokenizer with more ids than the backbone.
+        ValueError: fewer than two labels, or a label twice; labels and regression, or neither; a negative weight; a
+            temperature that is not above 0; both a preprocessor and a tokenizer, or a tokenizer with more ids than the
+            backbone.
 
     Example:
         >>> classifier = GPTTextClassifier(backbone, ["ham", "spam"], tokenizer=tokenizer, auxiliary_lm_weight=0.5)
@@ -194,7 +198,7 @@ class GPTTextClassifier(Task):
     preprocessor_cls = GPTTextClassifierPreprocessor
 
     def __init__(self, backbone, labels=None, preprocessor=None, tokenizer=None, dropout=0.1, auxiliary_lm_weight=0.0,
-                 head_bias=True, regression=False, **kwargs):  # fmt: skip
+                 head_bias=True, regression=False, temperature=1.0, **kwargs):  # fmt: skip
         if regression == (labels is not None):
             raise ValueError(
                 "Expected labels=[...] to classify, or regression=True to predict a number. Received: "
@@ -224,6 +228,7 @@ class GPTTextClassifier(Task):
         self.auxiliary_lm_weight = auxiliary_lm_weight
         self.head_bias = head_bias
         self.regression = regression
+        self.temperature = temperature
 
         # === Functional Model ===
         hidden = backbone(backbone.input)  # [batch, length, hidden_dim]
@@ -272,6 +277,16 @@ class GPTTextClassifier(Task):
 
     # === Answers ===
 
+    @property
+    def temperature(self) -> float:
+        """What divides the logits before they become probabilities."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value):
+        self._temperature = check_temperature(value, self.regression)
+        self.predict_function = None  # was compiled with the one before
+
     def predict_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.values(x) if self.regression else self.probabilities(x)
@@ -283,7 +298,7 @@ class GPTTextClassifier(Task):
 
     def probabilities(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch, classes]."""
-        return tf.nn.softmax(self.logits(ids))
+        return tf.nn.softmax(self.logits(ids) / self.temperature)
 
     def values(self, ids: dict[str, tf.Tensor]) -> tf.Tensor:
         """A dict of ids [batch, length] -> float32 [batch], the numbers of a regression."""
@@ -326,7 +341,7 @@ class GPTTextClassifier(Task):
         return [self.labels[index] for index in best]
 
     def get_config(self):
-        names = ("labels", "dropout", "auxiliary_lm_weight", "head_bias", "regression")
+        names = ("labels", "dropout", "auxiliary_lm_weight", "head_bias", "regression", "temperature")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

@@ -10,6 +10,7 @@ import keras_nlp
 import tensorflow as tf
 
 from albert_gpt_tf.tasks.batches import as_dataset, weights_like
+from albert_gpt_tf.tasks.losses import cross_entropy
 from albert_gpt_tf.tasks.step_counts import StepCounts
 
 
@@ -43,7 +44,7 @@ class Task(keras_nlp.models.Task):
 
     def elementwise_loss(self, name, targets, logits):
         """Loss of each target: int [...], float [..., classes] -> float32 [...]."""
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, "float32"))
+        return cross_entropy(targets, logits)
 
     def names_of_means(self, name) -> tuple[str, str]:
         """What an output's loss and metric are called in the logs."""
@@ -340,11 +341,12 @@ class Task(keras_nlp.models.Task):
         Example:
             >>> classifier = AlbertTextClassifier.from_preset("runs/pretraining/preset", labels=["ham", "spam"])
         """
-        # Both import this module.
+        # They import this module.
         from albert_gpt_tf.checkpoints.load import load_task
         from albert_gpt_tf.tasks.load import load_other_task
+        from albert_gpt_tf.tasks.trained_part import load_trained_part
 
-        for load in (load_task, load_other_task):
+        for load in (load_task, load_other_task, load_trained_part):
             if (task := load(cls, preset, load_weights, **kwargs)) is not None:
                 return task
         return super().from_preset(str(preset), load_weights, **kwargs)

@@ -76,37 +76,35 @@ class AdamW(keras.optimizers.AdamW):
         """Nothing: Keras would decay here, ahead of the step; `update_step` does it in one go."""
 
     def update_step(self, gradient, variable, learning_rate):
-        """One variable's step: both moments follow the gradient, the variable follows `direction`."""
-        gradient = tf.cast(gradient, variable.dtype)
-        rate = tf.cast(learning_rate, variable.dtype)
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index], self._velocities[index]
-        towards_gradient, towards_square = gradient - momentum, tf.square(gradient) - velocity
-        if self.skip_non_finite:
-            is_skipped = tf.math.is_nan(tf.reshape(gradient, [-1])[0])
+        """One variable's step, in one pass over its memory: TensorFlow's fused kernel after the decoupled decay."""
+        dtype = variable.dtype
+        gradient, rate = tf.cast(gradient, dtype), tf.cast(learning_rate, dtype)
+        beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
+        beta_1_power = beta_2_power = tf.zeros([], dtype)  # no correction
+        if self.bias_correction:
+            step = tf.cast(self.iterations + 1, dtype)
+            beta_1_power, beta_2_power = beta_1**step, beta_2**step
+        if self.skip_non_finite:  # with these numbers the kernel changes nothing
+            is_skipped = is_marked_as_skipped(gradient)
+            gradient = tf.where(is_skipped, tf.zeros_like(gradient), gradient)
             rate = tf.where(is_skipped, tf.zeros_like(rate), rate)
-            towards_gradient, towards_square = (
-                tf.where(is_skipped, tf.zeros_like(x), x) for x in (towards_gradient, towards_square)
-            )
-        self.assign_add(momentum, towards_gradient * (1 - self.beta_1))
-        self.assign_add(velocity, towards_square * (1 - self.beta_2))
-        self.assign_sub(variable, rate * self.direction(variable, momentum, velocity))
-
-    def direction(self, variable, momentum, velocity):
-        """What is subtracted from a variable, but for the learning rate; the shape of the variable."""
-        return self.adam_ratio(momentum, velocity) + self.decay_of(variable) * variable
-
-    def adam_ratio(self, momentum, velocity):
-        """m / (sqrt(v) + epsilon), with the bias of the young moments made good if asked for."""
-        ratio = momentum / (tf.sqrt(velocity) + self.epsilon)
-        if not self.bias_correction:
-            return ratio
-        step = tf.cast(self.iterations + 1, ratio.dtype)
-        beta_1_power, beta_2_power = (
-            tf.cast(self.beta_1, ratio.dtype) ** step,
-            tf.cast(self.beta_2, ratio.dtype) ** step,
+            beta_1, beta_2 = (tf.where(is_skipped, tf.ones_like(beta), beta) for beta in (beta_1, beta_2))
+        if decay := self.decay_of(variable):
+            alpha = rate * tf.constant(decay, dtype)
+            tf.raw_ops.ResourceApplyGradientDescent(var=resource_of(variable), alpha=alpha, delta=variable)
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=resource_of(variable),
+            m=resource_of(self._momentums[index]),
+            v=resource_of(self._velocities[index]),
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=gradient,
         )
-        return ratio * (tf.sqrt(1 - beta_2_power) / (1 - beta_1_power))
 
     def decay_of(self, variable) -> float:
         """The weight decay of a variable: 0 for biases, gains and shifts, which have rank 1.
@@ -144,10 +142,50 @@ class LAMB(AdamW):
     def __init__(self, learning_rate=1.76e-3, epsilon=1e-6, bias_correction=False, **kwargs):
         super().__init__(learning_rate, epsilon=epsilon, bias_correction=bias_correction, **kwargs)
 
+    def update_step(self, gradient, variable, learning_rate):
+        """One variable's step: both moments follow the gradient, the variable follows `direction`."""
+        gradient = tf.cast(gradient, variable.dtype)
+        rate = tf.cast(learning_rate, variable.dtype)
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        towards_gradient, towards_square = gradient - momentum, tf.square(gradient) - velocity
+        if self.skip_non_finite:
+            is_skipped = is_marked_as_skipped(gradient)
+            rate = tf.where(is_skipped, tf.zeros_like(rate), rate)
+            towards_gradient, towards_square = (
+                tf.where(is_skipped, tf.zeros_like(x), x) for x in (towards_gradient, towards_square)
+            )
+        self.assign_add(momentum, towards_gradient * (1 - self.beta_1))
+        self.assign_add(velocity, towards_square * (1 - self.beta_2))
+        self.assign_sub(variable, rate * self.direction(variable, momentum, velocity))
+
     def direction(self, variable, momentum, velocity):
-        direction = super().direction(variable, momentum, velocity)
+        """What is subtracted from a variable, but for the learning rate; the shape of the variable."""
+        direction = self.adam_ratio(momentum, velocity) + self.decay_of(variable) * variable
         if len(variable.shape) < 2:
             return direction
         length, step_length = tf.norm(variable), tf.norm(direction)
         trust_ratio = tf.where((length > 0) & (step_length > 0), tf.math.divide_no_nan(length, step_length), 1.0)
         return trust_ratio * direction
+
+    def adam_ratio(self, momentum, velocity):
+        """m / (sqrt(v) + epsilon), with the bias of the young moments made good if asked for."""
+        ratio = momentum / (tf.sqrt(velocity) + self.epsilon)
+        if not self.bias_correction:
+            return ratio
+        step = tf.cast(self.iterations + 1, ratio.dtype)
+        beta_1_power, beta_2_power = (
+            tf.cast(self.beta_1, ratio.dtype) ** step,
+            tf.cast(self.beta_2, ratio.dtype) ** step,
+        )
+        return ratio * (tf.sqrt(1 - beta_2_power) / (1 - beta_1_power))
+
+
+def is_marked_as_skipped(gradient):
+    """Whether `skip_non_finite` made every element of a gradient NaN: bool scalar."""
+    return tf.math.is_nan(tf.reshape(gradient, [-1])[0])
+
+
+def resource_of(variable):
+    """The handle of a variable, of Keras or TensorFlow; inside a replica's update, that of the replica's copy."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

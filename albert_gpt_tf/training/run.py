@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from albert_gpt_tf.tasks.trained_part import save_trained_part
 from albert_gpt_tf.training.batches import shard_by_data
 from albert_gpt_tf.training.callbacks import StopAtNonFinite, ValidationAndCheckpoints
 from albert_gpt_tf.training.checkpoints import (
@@ -75,7 +76,7 @@ def train(config, workdir: str | Path, strategy: tf.distribute.Strategy) -> dict
         metrics = plan.measured(split, evaluate(plan.task, batches))
         results |= {f"{split}_{name}": value for name, value in metrics.items()}
     if output:
-        save_preset(plan.task, output / "preset")
+        save_preset(plan.task, output / "preset", config)
         write_json(output / "results.json", results)
     return results
 
@@ -251,11 +252,14 @@ def save_non_finite_batch(batches: tf.data.Dataset, output: Path | None) -> str:
     return f"Its batch is in {output / 'non_finite_batch.npz'}."
 
 
-def save_preset(task, directory: Path):
-    """Saves a task so that the directory is whole or absent."""
+def save_preset(task, directory: Path, config):
+    """Saves a task, or what was trained of it, so that the directory is whole or absent."""
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    task.save_to_preset(str(partial))
+    if config.train_only == "all":
+        task.save_to_preset(str(partial))
+    else:
+        save_trained_part(task, partial, config.preset)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
 

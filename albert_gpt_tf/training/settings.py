@@ -5,17 +5,22 @@ from typing import NamedTuple
 import keras
 
 from albert_gpt_tf.training.optimizers import LAMB, AdamW
+from albert_gpt_tf.training.parameter_efficient import TRAIN_ONLY
 from albert_gpt_tf.training.schedules import WarmupSchedule
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}
 CHOICES = {
-    "data.source": ("docstrings", "files"),
+    "data.source": ("docstrings", "files", "glue", "shards", "wikitext"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "optimizer": tuple(OPTIMIZERS),
     "non_finite": ("stop", "skip"),
     "keep": ("best", "last"),
+    "train_only": TRAIN_ONLY,
 }
-AT_LEAST_ONE = ("batch_size", "steps", "sequence_length", "log_every", "checkpoint_every", "keep_checkpoints")
+AT_LEAST_ONE = (
+    "batch_size", "steps", "sequence_length", "log_every", "checkpoint_every", "keep_checkpoints", "adapter_dim",
+    "lora_rank",
+)  # fmt: skip
 AT_LEAST_ZERO = ("micro_batch_size", "validate_every", "patience")
 
 

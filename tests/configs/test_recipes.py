@@ -11,18 +11,46 @@ from ml_collections import ConfigDict
 
 import albert_gpt_tf.configs
 from albert_gpt_tf import training
-from albert_gpt_tf.training import batches, plans, run, settings
+from albert_gpt_tf.models.albert_backbone import AlbertBackbone
+from albert_gpt_tf.models.gpt_backbone import GPTBackbone
+from albert_gpt_tf.training import (
+    batches,
+    parameter_efficient,
+    plan_albert_pretraining,
+    plan_causal_lm,
+    plan_dialogue,
+    plan_multiple_choice,
+    plan_question_answerer,
+    plan_text_classifier,
+    plan_token_classifier,
+    plan_verse,
+    plans,
+    run,
+    settings,
+)
 from albert_gpt_tf.training.schedules import DECAYS
 
 # Every recipe has what these read; what the functions of a task read, its own recipes.
-OF_EVERY_RUN = [run, settings]
+OF_EVERY_RUN = [run, settings, parameter_efficient]
 OF_A_TASK = {
-    "text_classifier": [plans.text_classifier, plans.make_plan, batches.labelled_splits, batches.training_batches],
-    "causal_lm": [plans.causal_lm, plans.make_plan, batches.document_splits],
-    "albert_pretraining": [
-        plans.albert_pretraining, plans._pretraining_tokenizer, plans.make_plan, batches.document_splits,
-    ],
-}  # fmt: skip
+    "albert_pretraining": [plan_albert_pretraining, plans.make_plan, batches.document_splits],
+    "causal_lm": [plan_causal_lm, plans.make_plan, batches.document_splits],
+    "dialogue": [plan_dialogue, plans.make_plan, batches.named_files, batches.training_batches],
+    "multiple_choice": [plan_multiple_choice, plans.make_plan, batches.named_files, batches.training_batches],
+    "question_answerer": [plan_question_answerer, plans.make_plan, batches.named_files, batches.training_batches],
+    "text_classifier": [plan_text_classifier, plans.make_plan, batches.labelled_splits, batches.training_batches],
+    "token_classifier": [plan_token_classifier, plans.make_plan, batches.named_files, batches.training_batches],
+    "verse": [plan_verse, plans.make_plan, batches.named_files],
+}
+
+
+def backbone_class(config):
+    if config.task == "text_classifier":
+        return plan_text_classifier.MODELS[config.get("model", "albert")].backbone_cls
+    is_albert = config.task in ("albert_pretraining", "multiple_choice", "question_answerer", "token_classifier")
+    return AlbertBackbone if is_albert else GPTBackbone
+
+
 RECIPES = sorted(Path(albert_gpt_tf.configs.__file__).parent.glob("[!_]*.py"))
 
 
@@ -45,14 +73,16 @@ def keys_read(sources):
     return {key for key in keys if not key.endswith((".to_json_best_effort", ".to_dict"))}
 
 
-def test_there_are_recipes_for_both_tasks():
-    assert {"docstrings_albert", "docstrings_gpt"} <= {path.stem for path in RECIPES}
+def test_every_task_has_a_recipe_and_every_plan_is_checked():
+    assert set(OF_A_TASK) == set(plans.PLANS)
+    files = "".join(path.read_text(encoding="utf-8") for path in RECIPES)
+    assert all(f'config.task = "{name}"' in files for name in plans.PLANS)
 
 
 def test_the_docstring_gives_command_expected_result_and_time(recipe):
     lines = dict(re.findall(r"^(Command|Expected|Time): +(.+)$", recipe.__doc__, re.MULTILINE))
     assert set(lines) == {"Command", "Expected", "Time"}
-    assert lines["Command"].startswith(f"albert-gpt-tf train --config={recipe.__name__} --workdir=")
+    assert re.match(rf"albert-gpt-tf train --config={recipe.__name__}(:\w+)? --workdir=", lines["Command"])
     assert re.search(r"\d", lines["Expected"]) and re.search(r"\d", lines["Time"])
 
 
@@ -105,10 +135,4 @@ def test_the_numbers_go_together(recipe):
 
 def test_the_backbone_takes_every_size(recipe):
     config = recipe.get_config()
-    task_cls = {
-        "text_classifier": plans.AlbertTextClassifier,
-        "causal_lm": plans.GPTCausalLM,
-        "albert_pretraining": plans.AlbertPretrainer,
-    }[config.task]
-    parameters = inspect.signature(task_cls.backbone_cls.__init__).parameters
-    assert set(config.backbone) <= set(parameters)
+    assert set(config.backbone) <= set(inspect.signature(backbone_class(config).__init__).parameters)

@@ -3,6 +3,7 @@
 import os
 import re
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -154,6 +155,8 @@ def test_state_that_only_loading_changes_is_fine(export):
         (X, lambda x: tf.cast(x, tf.half), "output 'y' has dtype float16"),
         (X, lambda x: tf.cast(x, tf.bfloat16), "output 'y' has dtype bfloat16"),
         (X, lambda x: tf.cast(x, tf.complex64), "output 'y' has dtype complex64"),
+        (X, lambda x: tf.cast(x, tf.uint16), "output 'y' has dtype uint16"),
+        (tf.TensorSpec([None], tf.half, "x"), lambda x: tf.cast(x, tf.float32), "input 'x' has dtype float16, which"),
     ],
 )
 def test_shapes_and_dtypes_of_signatures(export, spec, body, message):
@@ -230,6 +233,18 @@ def test_vocabularies_patterns_and_devices_are_no_paths(export):
     assert check_saved_model(export(function(TEXT, body), table=table)) == []
 
 
+def test_weights_that_are_constants(export):
+    weights = np.ones([2**22 + 1], np.float32)  # 16 MiB and 4 bytes
+    path = export(function(X, lambda x: x + weights[-1] + tf.constant(weights)[0]))
+    assert_found(check_saved_model(path, run=False), "a constant of 167772.. bytes: keep weights in variables")
+
+
+def test_a_signature_without_inputs_or_outputs(export):
+    path = export(function(X, lambda x: x))
+    edit(path, lambda graph: graph.signature_def["serving_default"].inputs.clear())
+    assert_found(check_saved_model(path), "signature 'serving_default' has no input")
+
+
 def test_a_graph_too_large_for_a_protocol_buffer(tmp_path):
     (tmp_path / "saved_model.pb").touch()
     os.truncate(tmp_path / "saved_model.pb", 2**31)  # takes no space on the disk
@@ -246,6 +261,11 @@ def refuse(condition):
     return body
 
 
+def cut_at(size):
+    """A body that makes texts valid and then cuts them after a number of bytes."""
+    return lambda text: tf.strings.substr(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8"), 0, size)
+
+
 def longest(text):
     # Pads with ever other numbers, so what stands behind a short row says something about its neighbours.
     return tf.range(tf.reduce_max(tf.strings.length(text)))[None] + tf.zeros_like(tf.strings.length(text))[:, None]
@@ -260,6 +280,8 @@ def longest(text):
         (TEXT, lambda t: tf.strings.unicode_decode(t, "UTF-8", "strict").to_tensor(), "fails for one row, invalid UTF"),
         (TEXT, lambda t: t, "'y' is not valid UTF-8 for one row, invalid UTF-8: .* or name it y_bytes"),
         (TEXT, lambda t: tf.strings.substr(t, 0, 3), "'y' is not valid UTF-8 for one row, ordinary row 2"),
+        (TEXT, cut_at(64), "'y' is not valid UTF-8 for one row, a string of 1 MB"),
+        (TEXT, cut_at(1000), "'y' is not valid UTF-8 for one row, a string of 1 MB"),
         (TEXT, lambda t: tf.math.log(tf.cast(tf.strings.length(t), tf.float32)), "NaN or infinite for .* empty string"),
         (TEXT, refuse(lambda text: tf.shape(text)[:1] == 0), "fails for a batch of 0 rows"),
         (TEXT, refuse(lambda text: tf.shape(text)[:1] == 3), "fails for a batch of 3 rows"),

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from albert_gpt_tf.tasks.albert_token_classifier import AlbertTokenClassifier
 
@@ -65,3 +66,56 @@ def test_predict_gives_probabilities_of_each_position(make, texts, softmax):
 def test_fewer_than_two_labels_are_refused(make):
     with pytest.raises(ValueError, match="labels must be two or more different names"):
         make(labels=["O"])
+
+
+# === Answers ===
+
+
+@pytest.fixture(scope="module")
+def answer(make):
+    """`AlbertTokenClassifier.answer` as one graph."""
+    task = make()
+    return tf.function(task.answer, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+@pytest.fixture(scope="module")
+def make_entities(make):
+    return make(labels=["B-X", "I-X", "O"])
+
+
+def test_spans_are_cut_from_the_text_by_their_characters(make_entities, texts):
+    rows = ["Naïve 日本語 🙂 text.", *texts[:4], texts[5] * 3]
+    found = make_entities.answer(rows)
+    assert {name: value.dtype for name, value in found.items()} == {
+        "entity": tf.string, "label": tf.string, "start": tf.int32, "end": tf.int32, "score": tf.float32,
+    }  # fmt: skip
+    found = {name: value.numpy() for name, value in found.items()}
+    count = 0
+    for row, text in enumerate(rows):
+        for entity, label, start, end in zip(
+            *(found[name][row] for name in ("entity", "label", "start", "end")), strict=True
+        ):
+            assert (start == -1) == (entity == b"") == (label == b"")
+            if start >= 0:
+                assert text[start:end] == entity.decode() and label == b"X"
+                count += 1
+    assert count > 10
+
+
+def test_a_row_alone_has_the_spans_that_it_has_among_others(answer, texts, bad_texts):
+    rows = [*texts[:3], *bad_texts[:-1], texts[3] * 20]
+    together = {name: value.numpy() for name, value in answer(tf.constant(rows)).items()}
+    for row, text in enumerate(rows):
+        for name, value in answer(tf.constant([text])).items():
+            count = value.shape[1]
+            if name == "score":
+                np.testing.assert_allclose(together[name][row, :count], value[0], atol=1e-5)
+            else:
+                assert together[name][row, :count].tolist() == value[0].numpy().tolist()
+            assert set(together[name][row, count:].tolist()) <= {b"", -1}
+
+
+def test_no_rows_and_empty_texts_have_no_spans(answer):
+    for rows in ([], [""], ["", "  "]):
+        for value in answer(tf.constant(rows, tf.string)).values():
+            assert value.shape == (len(rows), 0)

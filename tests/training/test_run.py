@@ -13,7 +13,7 @@ from albert_gpt_tf.commands.train_plan import plan_rows
 from albert_gpt_tf.data.files import DataError, read_labelled_file, read_text_file
 from albert_gpt_tf.data.language_model import count_bytes, evaluation_windows
 from albert_gpt_tf.tasks.load import load_task
-from albert_gpt_tf.training import batches, callbacks, plans, run
+from albert_gpt_tf.training import batches, callbacks, plan_causal_lm, plan_text_classifier, run
 from albert_gpt_tf.training.batches import labelled_dataset
 from albert_gpt_tf.training.callbacks import NonFiniteError
 from albert_gpt_tf.training.evaluation import evaluate
@@ -295,8 +295,8 @@ def no_work(monkeypatch):
     def work(*arguments, **more):
         raise AssertionError("work began")
 
-    for name in ("train_sentencepiece", "train_byte_level_bpe"):
-        monkeypatch.setattr(plans, name, work)
+    monkeypatch.setattr(plan_text_classifier, "train_sentencepiece", work)
+    monkeypatch.setattr(plan_causal_lm, "train_byte_level_bpe", work)
     monkeypatch.setattr(run, "fit", work)
 
 
