@@ -15,7 +15,7 @@ A small model from scratch, on a machine without a GPU. It learns the form of th
     --config.backbone.intermediate_dim=512 --config.learning_rate=5e-4 --config.bias_correction=True
 
 As released are the learning rates, batches, steps, warm-ups, the length and the optimizer. WNLI is not in the released
-script: it has the numbers of RTE, and its dev split is made to mislead, so that no model beats always saying 0.
+script: it has the numbers of RTE.
 """
 
 from ml_collections import ConfigDict

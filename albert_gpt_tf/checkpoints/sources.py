@@ -38,8 +38,8 @@ def local_directory(source: str | os.PathLike) -> Path:
     directory = Path(source)
     if not directory.is_dir():
         raise ValueError(
-            f"Expected a directory, or hf://owner/name. Received: {os.fspath(source)!r}, which is not there. "
-            "Check the path."
+            "Expected the directory of a preset or checkpoint, or hf://owner/name. Received: "
+            f"{os.fspath(source)!r}, which is not there. Check the path."
         )
     return directory
 

@@ -31,7 +31,7 @@ def draw_reliability(logits: np.ndarray, targets: np.ndarray, temperatures: tupl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "The reliability plot needs matplotlib, which is not installed. Run: pip install albert-gpt-tf[quickstart]"
+            "The reliability plot needs matplotlib, which is not installed. Run: pip install 'albert-gpt-tf[plots]'"
         ) from error
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))

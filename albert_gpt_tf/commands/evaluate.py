@@ -15,13 +15,16 @@ Prints a table to standard error and JSON to standard output. --output writes re
 labels confusion.png and reliability.png, into a folder.
 """
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
 from absl import flags
 
-_PRESET = flags.DEFINE_string("preset", None, "Preset directory of the model.", required=True)
+_PRESET = flags.DEFINE_string(
+    "preset", None, "Preset directory of the model, or a checkpoint of another library.", required=True
+)
 _FILE = flags.DEFINE_string("file", None, "File (or folder of RACE) to evaluate on.", required=True)
 _FORMAT = flags.DEFINE_string(
     "format", "", "glue:TASK, wikitext, lambada or dialogue. Defaults to what the model and the file's name say."
@@ -43,9 +46,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and the p
 def main(arguments: list[str]) -> None:
     """Runs the command."""
     from albert_gpt_tf.commands.evaluate_scores import evaluate_file
-    from albert_gpt_tf.tasks.load import load_task
+    from albert_gpt_tf.commands.load_any import load_any_task
 
-    task = load_task(_PRESET.value)
+    if _OUTPUT.value:
+        check_matplotlib()
+    task = load_any_task(_PRESET.value)
     columns = (_TEXT.value, _LABEL.value, _TEXT_PAIR.value)
     windows = (_WINDOW.value, _STRIDE.value)
     evaluation = evaluate_file(
@@ -63,6 +68,12 @@ def main(arguments: list[str]) -> None:
 
             draw_confusion(evaluation.targets, evaluation.probabilities, task.labels, folder / "confusion.png")
             draw_reliability(evaluation.targets, evaluation.probabilities, task.labels, folder / "reliability.png")
+
+
+def check_matplotlib() -> None:
+    """Raises ImportError before any work is done if there is nothing to draw with."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("--output draws plots with matplotlib, which is missing: pip install 'albert-gpt-tf[plots]'")
 
 
 def print_table(scores: dict[str, float]) -> None:

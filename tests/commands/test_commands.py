@@ -33,49 +33,6 @@ def test_predict_prints_a_line_of_json_for_each_text(run, presets, classifier, w
         assert line["score"] == line["scores"][line["label"]] == max(line["scores"].values())
 
 
-# === evaluate ===
-
-
-def test_evaluate_prints_loss_and_accuracy_of_a_classifier(run, presets, table, classifier):
-    result = run("evaluate", f"--preset={presets.classifier}", f"--file={table}", "--text=message", "--label=kind")
-    assert result.status == 0, result.errors
-    rows = [line.split("\t") for line in table.read_text().splitlines()[1:]]
-    scores = classifier.predict([text for text, _ in rows], verbose=0)
-    chosen = scores[np.arange(len(rows)), [["cat", "dog"].index(label) for _, label in rows]]
-    results = json.loads(result.output)
-    assert results["loss"] == pytest.approx(-np.log(chosen).mean(), abs=1e-5)
-    assert results["accuracy"] == pytest.approx((chosen > 0.5).mean())
-
-
-def test_evaluate_prints_bits_per_byte_of_a_language_model(run, presets, tmp_path):
-    path = tmp_path / "test.txt"
-    path.write_text("red green\n\nblue one two")
-    result = run("evaluate", f"--preset={presets.causal_lm}", f"--file={path}")
-    assert result.status == 0, result.errors
-    results = json.loads(result.output)
-    assert set(results) == {"loss", "accuracy", "bits_per_byte"}
-    # Untrained: every token costs about log2(vocabulary) bits.
-    tokenizer = load_task(presets.causal_lm).preprocessor.tokenizer
-    tokens = sum(len(tokenizer.tokenize(text)) + 1 for text in ("red green", "blue one two"))
-    bits = np.log2(tokenizer.vocabulary_size())
-    assert results["loss"] / np.log(2) == pytest.approx(bits, rel=0.02)
-    assert results["bits_per_byte"] == pytest.approx(bits * tokens / len("red greenblue one two"), rel=0.02)
-
-
-def test_evaluate_refuses_labels_that_the_model_does_not_know(run, presets, tmp_path):
-    path = tmp_path / "rows.tsv"
-    path.write_text("text\tlabel\na\tparrot\n")
-    result = run("evaluate", f"--preset={presets.classifier}", f"--file={path}")
-    assert result.status == 1
-    assert "labels that the model does not know: ['parrot']. It knows ['cat', 'dog']" in result.errors
-
-
-def test_evaluate_tells_a_broken_row_by_file_and_line(run, presets, table):
-    result = run("evaluate", f"--preset={presets.classifier}", f"--file={table}")
-    assert result.status == 1
-    assert f"albert-gpt-tf: {table}:1: expected a column 'text'" in result.errors
-
-
 # === generate ===
 
 
