@@ -18,7 +18,7 @@ from albert_gpt_tf.models.transformer_layers import (
     SelfAttention,
     TokenEmbedding,
     key_padding_bias,
-)
+)  # fmt: skip
 
 SHARING_MODES = ("all", "attention", "ffn", "none")
 
@@ -364,11 +364,7 @@ class AlbertBackbone(keras_nlp.models.Backbone):
         return [weight for weight in self.weights if id(weight) not in own]
 
     def parameter_counts(self) -> dict[str, int]:
-        """Counts the parameters of each kind.
-
-        Returns:
-            A dict of `shared_weights` (all but what follows), `adapters`, `gates` and, across these, `trainable`.
-        """
+        """Numbers of `shared_weights` (all but what follows), `adapters`, `gates` and, across these, `trainable`."""
         adapters, gates = (sum(layer.count_params() for layer in layers) for layers in (self.adapters, self.gates))
         return {
             "shared_weights": self.count_params() - adapters - gates,
