@@ -50,7 +50,7 @@ def train(flags: argparse.Namespace) -> dict[str, float]:
     import tensorflow as tf
 
     import albert_gpt_tf as agt
-    from albert_gpt_tf.training.batches import bytes_of, evaluation_batches, training_batches
+    from albert_gpt_tf.training.batches import evaluation_batches, token_counts, training_batches
     from albert_gpt_tf.training.optimizers import AdamW
     from albert_gpt_tf.training.schedules import WarmupSchedule
 
@@ -67,7 +67,8 @@ def train(flags: argparse.Namespace) -> dict[str, float]:
     task.compile(AdamW(WarmupSchedule(flags.learning_rate, steps, steps // 10, "linear", 0.0, 1.0)))
     train_rows = (tf.constant(texts[: flags.rows]), tf.constant(labels[: flags.rows]))
     test_rows = (tf.constant(texts[-TEST_ROWS:]), tf.constant(labels[-TEST_ROWS:]))
-    lengths = {rows: bytes_of(columns[0]) for rows, columns in (("train", train_rows), ("test", test_rows))}
+    named = {"train": train_rows, "test": test_rows}
+    lengths = {name: token_counts(columns[0], task.preprocessor) for name, columns in named.items()}
     if flags.run == "fixed":
         lengths = {"train": None, "test": lengths["test"]}  # how it is evaluated is not the question
 

@@ -14,10 +14,10 @@ from albert_gpt_tf.text.gpt1_tokenizer import GPT1Tokenizer
 from albert_gpt_tf.text.gpt2_tokenizer import GPT2Tokenizer
 from albert_gpt_tf.text.train_vocabulary import train_byte_level_bpe, train_sentencepiece
 from albert_gpt_tf.training.batches import (
-    bytes_of,
     evaluation_batches,
     labelled_splits,
     text_columns,
+    token_counts,
     training_batches,
 )
 from albert_gpt_tf.training.classification_scores import predict_texts, score_answers
@@ -41,7 +41,9 @@ def text_classifier(config, strategy) -> Plan:
         split: (text_columns(texts), tf.constant(targets, tf.float32 if regression else tf.string))
         for split, (texts, targets) in data.items()
     }
-    lengths = {split: bytes_of(columns) if config.length_buckets else None for split, (columns, _) in rows.items()}
+    lengths = dict.fromkeys(rows)
+    if config.length_buckets:
+        lengths = {split: token_counts(columns, preprocessor) for split, (columns, _) in rows.items()}
 
     def to_batch(batch, seed):
         ids, label = preprocessor(batch[0], y=batch[1])
