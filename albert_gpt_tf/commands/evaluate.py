@@ -45,8 +45,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and the p
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
+    from albert_gpt_tf.commands.evaluate_load import load_any_task
     from albert_gpt_tf.commands.evaluate_scores import evaluate_file
-    from albert_gpt_tf.commands.load_any import load_any_task
 
     if _OUTPUT.value:
         check_matplotlib()
