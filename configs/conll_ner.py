@@ -7,11 +7,10 @@ Expected:  not measured with released weights. A small model from scratch on WNU
 Time:      from scratch 1.5 minutes of CPU time
 
 Learning rate, batch size and epochs (1,317 steps are three over CoNLL-2003's 14,041 sentences) are from the ranges of
-Devlin et al., 2018, arXiv:1810.04805, appendix A.3; the length is that of most published scripts. From scratch:
+Devlin et al., 2018, arXiv:1810.04805, appendix A.3. From scratch:
     --config.lowercase=False --config.vocabulary_size=2000 --config.sequence_length=64 --config.batch_size=16
     --config.steps=2500 --config.validate_every=0 --config.learning_rate=2e-3 --config.token_dropout=0.1
     --config.beta_2=0.99 --config.epsilon=1e-8 --config.dropout=0.2 --config.backbone.num_layers=1
-So few sentences do not teach entities from scratch.
 """
 
 from ml_collections import ConfigDict

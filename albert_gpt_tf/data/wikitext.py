@@ -162,6 +162,8 @@ def _split(chunk: str) -> list[str]:
     """The tokens of what stands between two spaces."""
     if re.fullmatch("=+", chunk):
         return list(chunk)
+    if re.fullmatch("'(?:s|t|d|m|re|ve|ll)", chunk):  # a contraction that stands apart
+        return [chunk]
     before, after = [], []
     while len(chunk) > 1 and not _is_whole(chunk):
         if chunk[0] in (*_OPENING, '"', "'") or (chunk[0] in _CURRENCIES and chunk[1].isdigit()):

@@ -30,6 +30,8 @@ def run(capsys, monkeypatch):
             monkeypatch.setattr(sys, "stdin", iter(stdin.splitlines(keepends=True)))
         monkeypatch.setattr(sys, "argv", sys.argv)  # put back afterwards
         capsys.readouterr()
+        for name in command_line.COMMANDS:
+            forget_flags(name)  # a test's file may have imported one
         status = 0
         try:
             command_line.main(["albert-gpt-tf", *map(str, arguments)])

@@ -62,7 +62,7 @@ def test_mistakes_are_one_line(run, presets, corpus, tmp_path):
     for changes, message in (
         ({"input": f"{tmp_path}/*.doc"}, "expected a file or a pattern"),
         ({"tokenizer": tmp_path / "empty"}, "Expected a directory with a tokenizer"),
-        ({"tokenizer": tmp_path / "nothing"}, "Expected a directory"),
+        ({"tokenizer": tmp_path / "nothing"}, "Expected the directory of a preset"),
         ({"shard_size_mb": "0"}, "Expected a positive shard_size_mb"),
     ):
         flags = {"input": corpus, "tokenizer": presets.causal_lm, "output": output, **changes}
