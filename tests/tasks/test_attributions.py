@@ -21,7 +21,7 @@ def gpt_classifier(gpt_tokenizer, labels):
     task = GPTTextClassifier(backbone, labels, tokenizer=gpt_tokenizer, dropout=0.0)
     random = np.random.RandomState(0)
     for weight in task.weights:
-        weight.assign(0.2 * random.standard_normal(weight.shape) + ("gamma" in weight.path))
+        weight.assign(0.3 * random.standard_normal(weight.shape) + ("gamma" in weight.path))
     return task
 
 
@@ -122,7 +122,7 @@ def test_the_parts_add_up_to_the_difference_that_the_text_makes(tasks, name, giv
     assert sum(span.attribution for span in explanation.spans) == pytest.approx(
         explanation.attributions.sum(), abs=1e-9
     )
-    assert (abs(difference) > 1e-3) == (given != ("",))
+    assert (abs(difference) > 0.01) == (given != ("",))
 
 
 @pytest.mark.parametrize("name", ["albert", "gpt"])
